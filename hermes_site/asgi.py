@@ -1,0 +1,9 @@
+"""The ASGI application that `manage.py serve` runs."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402
+
+application = get_asgi_application()

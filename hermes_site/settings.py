@@ -1,0 +1,248 @@
+"""Django and gateway settings. Every tunable is here, with its unit and its reason.
+
+Sources, strongest first: the environment, then `$HERMES_HOME/.env`, then what a running all-in-one
+recorded for its embedded services, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kombu import Queue as KombuQueue
+
+from gateway_app.queues import Queue
+from hermes_site import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+HERMES_HOME = Path(os.environ.get("HERMES_HOME") or Path.home() / ".hermes").expanduser()
+"""Where an installation keeps what is its own: `.env`, the embedded database and broker, generated secrets."""
+
+STATE_DIR = HERMES_HOME / "state"
+"""What the gateway itself writes: `db.sqlite3`, `valkey/`, `secrets.json`, run records, metrics files."""
+
+environment.load_dotenv(HERMES_HOME / ".env")
+environment.load_runtime_record(STATE_DIR / "runtime.json")
+env = environment.Environment()
+
+# --- Site ------------------------------------------------------------------------------------------------
+
+SECRET_KEY = env.text("HERMES_SECRET_KEY") or environment.generated_secret(STATE_DIR, "secret_key")
+DEBUG = env.boolean("HERMES_DEBUG", default=False)
+HERMES_BIND = env.bind("HERMES_BIND", default="127.0.0.1:8000")
+ALLOWED_HOSTS = env.words("HERMES_ALLOWED_HOSTS") or ["127.0.0.1", "localhost", "[::1]", HERMES_BIND[0]]
+CSRF_TRUSTED_ORIGINS = env.words("HERMES_TRUSTED_ORIGINS")
+SECURE_COOKIES = env.boolean("HERMES_SECURE_COOKIES", default=False)
+"""On where the site is served over HTTPS; off by default because the first start is plain HTTP on loopback."""
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "gateway_app",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "hermes_site.urls"
+ASGI_APPLICATION = "hermes_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+STATIC_URL = "/static/"
+STATIC_ROOT = STATE_DIR / "static"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+# --- Database --------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'db.sqlite3'}")}
+DATABASES["default"]["CONN_MAX_AGE"] = None
+"""Connections stay open: a reconnect to PostgreSQL costs 4 ms, more than the rest of a transaction."""
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE: a transaction that reads and then writes must not fail with "database is locked".
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": (
+            "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA mmap_size=134217728;"
+            "PRAGMA cache_size=-20000;PRAGMA journal_size_limit=67108864;PRAGMA busy_timeout=20000;"
+        ),
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most=64)
+"""Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
+
+# --- Broker ----------------------------------------------------------------------------------------------
+
+REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "redis+socket", "unix"), default="redis://127.0.0.1:6379/0")
+"""Web-chat streams, and the broker unless CELERY_BROKER_URL names another server."""
+CELERY_BROKER_URL = env.url(
+    "CELERY_BROKER_URL", schemes=("redis", "rediss", "redis+socket", "amqp", "amqps"), default=REDIS_URL
+)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ACKS_LATE = False
+"""Early: the database row is the truth and sweeps ring again, so a redelivery by the broker adds only doubles."""
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CONNECTION_TIMEOUT = 4
+CELERY_TASK_PUBLISH_RETRY = False
+"""A ring that cannot be published is dropped at once: the sweep rings again, and nobody waits on a dead broker."""
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_DB_REUSE_MAX = 10**9
+"""Celery closes the database connection after each task unless this is set; see CONN_MAX_AGE above."""
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SYNC_EVERY = 1
+if CELERY_BROKER_URL.startswith("amqp"):
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
+    CELERY_BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE = "quorum"
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "global_keyprefix": env.text("HERMES_KEY_PREFIX", "hermes:"),
+        "visibility_timeout": 300,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 4,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+
+CELERY_TASK_QUEUES = [KombuQueue(queue.value) for queue in Queue]
+CELERY_TASK_DEFAULT_QUEUE = Queue.MAINTENANCE.value
+
+# --- Workers ---------------------------------------------------------------------------------------------
+
+WORKERS = env.whole("HERMES_WORKERS", default=os.cpu_count() or 1, least=1, most=256)
+"""Worker processes of the all-in-one; one per core, since one process fills one core."""
+WORKER_CONCURRENCY = env.whole("HERMES_WORKER_CONCURRENCY", default=600, least=1, most=10_000)
+"""Turns one worker process holds in flight; each costs about 50 kB while it waits for the model."""
+
+# --- Lanes -----------------------------------------------------------------------------------------------
+
+LANE_LEASE_SECONDS = env.number("HERMES_LANE_LEASE_SECONDS", default=20, least=1, most=3600)
+"""How long a dead worker's lane stays closed. Held lanes are renewed every third of this."""
+LANE_MAX_DEPTH = env.whole("HERMES_LANE_MAX_DEPTH", default=50, least=1)
+"""Messages that may wait in one session; beyond it the person is told to wait instead of being queued for ever."""
+SWEEP_SECONDS = env.number("HERMES_SWEEP_SECONDS", default=3, least=0.2, most=300)
+"""How often beat rings for lanes with waiting rows and no live lease; the longest a lost ring costs."""
+SWEEP_BATCH = env.whole("HERMES_SWEEP_BATCH", default=500, least=1)
+"""Lanes one sweep rings for; the next sweep takes the rest."""
+
+# --- Turns and model -------------------------------------------------------------------------------------
+
+TURN_MAX_ATTEMPTS = env.whole("HERMES_TURN_MAX_ATTEMPTS", default=3, least=1)
+"""Starts of one turn (a crash costs one) before it becomes a dead letter and the session goes on."""
+TURN_TIMEOUT_SECONDS = env.number("HERMES_TURN_TIMEOUT_SECONDS", default=600, least=1)
+TURN_MAX_STEPS = env.whole("HERMES_TURN_MAX_STEPS", default=90, least=1)
+"""Model calls in one turn."""
+INBOX_MAX_CHARS = env.whole("HERMES_INBOX_MAX_CHARS", default=100_000, least=1)
+"""Longest text of one incoming message; a longer one is answered with a clear refusal."""
+
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", schemes=("http", "https"))
+OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+if OPENAI_API_KEY and not OPENAI_BASE_URL:
+    OPENAI_BASE_URL = "https://api.openai.com/v1"
+HERMES_MODEL = env.text("HERMES_MODEL", "gpt-5-mini")
+MODEL_FALLBACKS = env.words("HERMES_MODEL_FALLBACKS")
+"""Models tried in order when HERMES_MODEL fails in a way another model may not."""
+MODEL_TIMEOUT_SECONDS = env.number("HERMES_MODEL_TIMEOUT_SECONDS", default=120, least=0.1)
+"""Longest silence of the model's server: to the first byte, and between two bytes of a stream."""
+MODEL_RETRIES = env.whole("HERMES_MODEL_RETRIES", default=3, least=0, most=20)
+MODEL_CONTEXT_TOKENS = env.whole("HERMES_MODEL_CONTEXT_TOKENS", default=32_000, least=512)
+"""The history sent with a turn is cut, oldest first, so that prompt and reply fit in this."""
+MODEL_MAX_OUTPUT_TOKENS = env.whole("HERMES_MODEL_MAX_OUTPUT_TOKENS", default=4_096, least=16)
+MODEL_TOOLS = env.boolean("HERMES_MODEL_TOOLS", default=True)
+"""Off for models that cannot call tools, such as the demonstration model."""
+MODEL_IS_DEMONSTRATION = env.boolean("HERMES_DEMONSTRATION_MODEL", default=False)
+"""Set by the all-in-one when it serves its own small model, so that pages can say so."""
+SYSTEM_PROMPT = env.text("HERMES_SYSTEM_PROMPT", "You are Hermes, a helpful assistant in a chat. Answer briefly and clearly.")
+
+# --- Sessions --------------------------------------------------------------------------------------------
+
+GROUP_SESSIONS_PER_USER = env.boolean("HERMES_GROUP_SESSIONS_PER_USER", default=True)
+THREAD_SESSIONS_PER_USER = env.boolean("HERMES_THREAD_SESSIONS_PER_USER", default=False)
+
+# --- Delivery --------------------------------------------------------------------------------------------
+
+DELIVERY_MAX_ATTEMPTS = env.whole("HERMES_DELIVERY_MAX_ATTEMPTS", default=8, least=1)
+"""Failed sends of one part before it becomes a dead letter and the chat goes on."""
+DELIVERY_BACKOFF_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_SECONDS", default=2, least=0.05)
+DELIVERY_BACKOFF_MAX_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_MAX_SECONDS", default=300, least=1)
+"""The wait doubles from the first to the second of these, with jitter; a platform's retry_after wins."""
+SEND_TIMEOUT_SECONDS = env.number("HERMES_SEND_TIMEOUT_SECONDS", default=20, least=0.1)
+
+# --- Listeners and platforms -----------------------------------------------------------------------------
+
+LISTENER_LEASE_SECONDS = env.number("HERMES_LISTENER_LEASE_SECONDS", default=9, least=1, most=300)
+"""A standby takes over within this plus one attempt (a third of it) after the holder's death."""
+TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN")
+TELEGRAM_BASE_URL = env.url("TELEGRAM_BASE_URL", schemes=("http", "https"), default="https://api.telegram.org")
+TELEGRAM_POLL_SECONDS = env.whole("HERMES_TELEGRAM_POLL_SECONDS", default=25, least=0, most=50)
+
+ALLOWED_USERS = env.words("GATEWAY_ALLOWED_USERS")
+ALLOW_ALL_USERS = env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False)
+PLATFORM_ALLOWED_USERS = {name: env.words(f"{name.upper()}_ALLOWED_USERS") for name in ("telegram", "webchat", "cli")}
+PLATFORM_ALLOW_ALL_USERS = {
+    name: env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=False) for name in ("telegram", "webchat", "cli")
+}
+
+# --- Health ----------------------------------------------------------------------------------------------
+
+CANARY_SECONDS = env.number("HERMES_CANARY_SECONDS", default=15, least=1)
+"""How often a task is sent through the queue to prove that the fleet works, not just that it lives."""
+READY_MAX_AGE_SECONDS = env.number("HERMES_READY_MAX_AGE_SECONDS", default=60, least=1)
+"""Older than this, the last canary, the oldest waiting row or a listener's last poll make /readyz fail."""
+METRICS_DIR = STATE_DIR / "metrics"
+LOG_LEVEL = env.text("HERMES_LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+    raise environment.wrong("HERMES_LOG_LEVEL", LOG_LEVEL, "DEBUG, INFO, WARNING or ERROR")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"gateway_app": {"level": LOG_LEVEL}, "hermes_site": {"level": LOG_LEVEL}},
+}
