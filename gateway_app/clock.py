@@ -1,0 +1,26 @@
+"""The database's time in SQL. Leases compare only this clock, so the clocks of the workers' machines do not matter."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connection
+
+
+def now() -> str:
+    """SQL for the present moment; within a transaction it moves on."""
+    if connection.vendor == "sqlite":
+        return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    return "clock_timestamp()"
+
+
+def later() -> str:
+    """SQL for a moment after now; its one parameter is the distance in seconds."""
+    if connection.vendor == "sqlite":
+        return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s || ' seconds')"
+    return "(clock_timestamp() + %s * interval '1 second')"
+
+
+def parameter(moment: datetime | None) -> object:
+    """`moment` as a parameter of raw SQL."""
+    return connection.ops.adapt_datetimefield_value(moment) if moment else None

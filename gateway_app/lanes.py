@@ -1,0 +1,210 @@
+"""Lanes: keyed mailboxes, each worked by at most one worker at a time, in sequence order, fleet-wide.
+
+A lane is claimed by one conditional UPDATE that also raises its fence. Whoever commits a lane's results
+calls `hold()` in that same transaction: it locks the lane's row and refuses when the fence has moved on,
+so a worker that was paused past its lease changes nothing. `release()` succeeds only while nothing has
+been put in since the holder last looked (`tail`), so no wake-up is lost. While anything waits, `wake_at`
+is set, and the sweep rings for every lane that has one in the past and no live lease.
+
+Every function is a statement or two and must run inside a transaction where its docstring says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+
+from gateway_app import clock
+from gateway_app.models.lane import Lane, LaneKind
+
+TABLE = Lane._meta.db_table
+FREE = f"({TABLE}.lease_until IS NULL OR {TABLE}.lease_until <= {{now}})"
+
+_process = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+_claims = itertools.count(1)
+
+
+class LaneLost(Exception):
+    """Another worker has claimed the lane since; nothing of the transaction may commit."""
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """The right to work a lane, until another claim raises the fence."""
+
+    lane_id: int
+    kind: str
+    key: str
+    owner: str
+    fence: int
+    tail: int
+    """The newest item that the holder may have seen; see `release()`."""
+    trusted_until: float = field(default=0.0)
+    """Local monotonic time until which no other worker can have claimed the lane."""
+
+    def is_trusted(self) -> bool:
+        """Whether the lease certainly still stands. Asked before what cannot be undone, such as a send."""
+        return time.monotonic() < self.trusted_until
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where items were put: they have the sequence numbers `tail - count + 1` to `tail`."""
+
+    lane_id: int
+    tail: int
+    is_held: bool
+    """A worker holds the lane and will see the items; no ring is needed."""
+
+
+def _new_owner() -> str:
+    return f"{_process}:{next(_claims)}"
+
+
+def put(*, kind: LaneKind, counts: Mapping[str, int]) -> dict[str, Place]:
+    """Reserves places for `counts[key]` new items in each lane, making lanes that do not exist.
+
+    Must run in the transaction that inserts the items: the lane's row stays locked until it commits, so
+    sequence numbers become visible in their order. Keys are taken in sorted order, so two calls never deadlock.
+    """
+    keys = sorted(counts)
+    now = clock.now()
+    values: list[object] = []
+    for key in keys:
+        values += [kind.value, key, counts[key]]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "  # noqa: S608
+            + ", ".join([f"(%s, %s, %s, {now})"] * len(keys))
+            + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
+            f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
+            values,
+        )
+        return {key: Place(lane_id, tail, bool(held)) for key, lane_id, tail, held in cursor.fetchall()}
+
+
+def put_and_claim(*, kind: LaneKind, key: str, count: int) -> tuple[Place, Claim | None]:
+    """`put()` into one lane, and claims it in the same statement if it is free. Must run in a transaction."""
+    now, owner = clock.now(), _new_owner()
+    started = time.monotonic()
+    free = FREE.format(now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {TABLE} (kind, key, tail, wake_at, lease_owner, lease_until, fence)"  # noqa: S608
+            f" VALUES (%s, %s, %s, {now}, %s, {clock.later()}, 1)"
+            f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at,"
+            f" lease_owner = CASE WHEN {free} THEN excluded.lease_owner ELSE {TABLE}.lease_owner END,"
+            f" fence = {TABLE}.fence + CASE WHEN {free} THEN 1 ELSE 0 END,"
+            f" lease_until = CASE WHEN {free} THEN excluded.lease_until ELSE {TABLE}.lease_until END"
+            " RETURNING id, tail, fence, lease_owner",
+            [kind.value, key, count, owner, settings.LANE_LEASE_SECONDS],
+        )
+        lane_id, tail, fence, holder = cursor.fetchone()
+    if holder != owner:
+        return Place(lane_id, tail, True), None
+    claim = Claim(lane_id, kind.value, key, owner, fence, tail, _trust(started))
+    return Place(lane_id, tail, False), claim
+
+
+def claim(*, kind: LaneKind, key: str) -> Claim | None:
+    """The right to work the lane, or nothing where another worker has it or the lane does not exist."""
+    owner = _new_owner()
+    started = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"  # noqa: S608
+            f" WHERE kind = %s AND key = %s AND {FREE.format(now=clock.now())} RETURNING id, fence, tail",
+            [owner, settings.LANE_LEASE_SECONDS, kind.value, key],
+        )
+        row = cursor.fetchone()
+    return Claim(row[0], kind.value, key, owner, row[1], row[2], _trust(started)) if row else None
+
+
+def hold(claim: Claim) -> None:
+    """Asserts the fence, locks the lane until the transaction ends, renews the lease, and looks at the tail again.
+
+    Every transaction that commits a lane's results calls this first. Raises `LaneLost`.
+    """
+    started = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",  # noqa: S608
+            [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise LaneLost(f"{claim.kind} lane {claim.key} was claimed by another worker")
+    claim.tail = row[0]
+    claim.trusted_until = _trust(started)
+
+
+def release(claim: Claim, *, wake_at: datetime | None = None) -> bool:
+    """Gives the lane back, to be rung again at `wake_at` if something still waits in it.
+
+    False where something was put in that the holder has not looked for yet (then `hold()` and look again).
+    A lane that another worker has claimed since counts as given back.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = %s"  # noqa: S608
+            " WHERE id = %s AND fence = %s AND tail = %s RETURNING id",
+            [clock.parameter(wake_at), claim.lane_id, claim.fence, claim.tail],
+        )
+        if cursor.fetchone():
+            return True
+        cursor.execute(f"SELECT 1 FROM {TABLE} WHERE id = %s AND fence = %s", [claim.lane_id, claim.fence])  # noqa: S608
+        return cursor.fetchone() is None
+
+
+def renew(claims: Iterable[Claim]) -> set[int]:
+    """Prolongs the leases of one process in one statement; returns the lanes that it still holds."""
+    held = list(claims)
+    if not held:
+        return set()
+    started = time.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE "  # noqa: S608
+            + " OR ".join(["(id = %s AND fence = %s)"] * len(held))
+            + " RETURNING id",
+            [settings.LANE_LEASE_SECONDS, *(value for claim in held for value in (claim.lane_id, claim.fence))],
+        )
+        kept = {row[0] for row in cursor.fetchall()}
+    for claim in held:
+        if claim.lane_id in kept:
+            claim.trusted_until = _trust(started)
+    return kept
+
+
+def due(*, limit: int) -> list[tuple[str, str]]:
+    """Kind and key of lanes that want to be rung: something waits, its time has come, and nobody holds them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT kind, key FROM {TABLE} WHERE wake_at IS NOT NULL AND wake_at <= {clock.now()}"  # noqa: S608
+            f" AND {FREE.format(now=clock.now())} ORDER BY wake_at LIMIT %s",
+            [limit],
+        )
+        return list(cursor.fetchall())
+
+
+def wake(*, lane_id: int) -> None:
+    """Asks for a ring at the next sweep; used where an operator puts a dead item back."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET wake_at = {clock.now()}, tail = tail + 1 WHERE id = %s",  # noqa: S608
+            [lane_id],
+        )
+
+
+def _trust(started: float) -> float:
+    # From before the statement was sent, and a tenth short, so that it ends before the database's lease does.
+    return started + settings.LANE_LEASE_SECONDS * 0.9

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class TurnState(models.TextChoices):
+    RUNNING = "running", "running"
+    DONE = "done", "answered"
+    FAILED = "failed", "answered with an error"
+    DEAD = "dead", "given up after its attempts"
+
+
+class Turn(models.Model):
+    """One run of the agent: takes waiting messages of a session, ends with a reply or a recorded failure."""
+
+    session = models.ForeignKey("Session", on_delete=models.CASCADE, related_name="turns")
+    lane = models.ForeignKey("Lane", on_delete=models.PROTECT, related_name="turns", db_index=False)
+    state = models.CharField(max_length=16, choices=TurnState, default=TurnState.RUNNING)
+    attempts = models.IntegerField(default=1, help_text="How often a worker started it; more than one after a crash.")
+    error_kind = models.CharField(max_length=64, blank=True, db_default="")
+    error = models.TextField(blank=True, db_default="")
+    model = models.CharField(max_length=128, blank=True, db_default="")
+    prompt_tokens = models.IntegerField(db_default=0)
+    completion_tokens = models.IntegerField(db_default=0)
+    model_seconds = models.FloatField(db_default=0.0, help_text="Time spent waiting for the model, in seconds.")
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lane"], condition=models.Q(state="running"), name="turn_one_running_per_lane"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["state", "id"], condition=~models.Q(state="done"), name="turn_not_done"),
+        ]
+
+    def __str__(self) -> str:
+        return f"turn {self.pk}"
+
+
+class StepKind(models.TextChoices):
+    MODEL_REPLY = "model_reply", "model reply"
+    TOOL_STARTED = "tool_started", "tool started"
+    TOOL_RESULT = "tool_result", "tool result"
+
+
+class TurnStep(models.Model):
+    """A turn's journal: what has happened and must not happen again when another worker takes the turn over."""
+
+    turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    index = models.IntegerField()
+    kind = models.CharField(max_length=16, choices=StepKind)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["turn", "index"], name="step_once_per_turn")]
+        ordering = ["turn", "index"]
+
+    def __str__(self) -> str:
+        return f"turn {self.turn_id} step {self.index}: {self.kind}"

@@ -1,0 +1,107 @@
+"""The contract between the pipeline and a platform. A platform is a folder here with an `adapter.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from gateway_app.sessions.source import SessionContext, SessionSource
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from gateway_app.platforms.lease import ListenerLease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundEvent:
+    """One message as an adapter read it. `event_id` names it for ever on its platform account."""
+
+    event_id: str
+    source: SessionSource
+    text: str
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableEvent:
+    """An event that could not be read; recorded so that an operator sees it, and never asked for again."""
+
+    event_id: str
+    platform: str
+    account: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingPart:
+    """One send: `text` fits the platform's limit; the same `idempotency_key` means the same part."""
+
+    part_id: int
+    idempotency_key: str
+    account: str
+    chat_id: str
+    thread_id: str
+    reply_to: str
+    text: str
+    attempts: int
+    """This attempt's number, from 1."""
+    unknown_outcomes: int
+    """Earlier attempts that may have reached the platform."""
+
+
+class SendError(Exception):
+    """A send that failed for certain: the platform did not take the part.
+
+    `permanent` ones are not tried again. `retry_after` (seconds) is the platform's own word; with
+    `closes_account` nothing is sent for the whole account until then.
+    """
+
+    def __init__(
+        self, reason: str, *, permanent: bool = False, retry_after: float | None = None, closes_account: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.closes_account = closes_account
+
+
+class UnknownOutcome(Exception):
+    """The connection broke after the part was handed over: it may or may not have been taken."""
+
+
+class Platform(ABC):
+    """What the pipeline needs of a platform. One instance per process; it keeps no state of any chat."""
+
+    name: ClassVar[str]
+    is_pushed: ClassVar[bool] = True
+    """Workers send. Off where a reader fetches its parts itself, as the command line does."""
+    is_streamed: ClassVar[bool] = False
+    """`stream()` shows the reply while it is written."""
+
+    def accounts(self) -> list[str]:
+        """The accounts (credentials) that this installation has for the platform; empty where it is not set up."""
+        return [""]
+
+    @abstractmethod
+    def split(self, text: str) -> list[str]:
+        """`text` in parts that the platform takes; joined they show every character of it."""
+
+    @abstractmethod
+    async def send(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> str:
+        """Hands one part over and returns the platform's id for it. Raises `SendError` or `UnknownOutcome`.
+
+        Where the platform has an idempotency key, `part.idempotency_key` is given to it. Where it has none and
+        `part.unknown_outcomes` is not 0, the text says visibly that it may be a repetition.
+        """
+
+    async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+        """Tells the chat that an answer is on its way; called every few seconds while a turn runs. Never raises."""
+
+    async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:
+        """Shows the reply so far (`text` is all of it). Called at most every 50 ms. Never raises."""
+
+    async def listen(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:
+        """Receives events and accepts them until cancelled; only platforms that poll or hold a socket have it."""
+        raise NotImplementedError
