@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
+    if sys.argv[1:2] == ["test"]:
+        from hermes_site.isolation import isolate
+
+        isolate()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

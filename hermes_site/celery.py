@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
 # `-P custom` then means our asyncio pool.
 os.environ.setdefault("CELERY_CUSTOM_WORKER_POOL", "gateway_app.worker.pool:TaskPool")
 
-from celery import Celery  # noqa: E402
+from celery import Celery
 
 app = Celery("hermes_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -61,12 +61,14 @@ class Environment:
 
     def url(self, name: str, *, schemes: tuple[str, ...], default: str = "") -> str:
         found = self.text(name, default)
-        if found and urlsplit(found).scheme not in schemes:
+        scheme, separator, _ = found.partition("://")
+        if found and not (separator and scheme in schemes):
             # A URL may hold a password: only its scheme is repeated.
-            raise wrong(name, f"{urlsplit(found).scheme or 'no scheme'}://…", "one that starts with " + ", ".join(f"{s}://" for s in schemes))
+            allowed = "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in schemes)
+            raise wrong(name, f"{scheme}://…" if separator else "no URL", allowed)
         return found.rstrip("/")
 
-    def database(self, name: str, *, default: str) -> dict[str, object]:
+    def database(self, name: str, *, default: str) -> dict[str, Any]:
         """A Django DATABASES entry from a URL: `postgres://…` or `sqlite:///path`."""
         found = self.url(name, schemes=("postgres", "postgresql", "sqlite"), default=default)
         return dict(environ.Env.db_url_config(found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kombu import Queue as KombuQueue
+from kombu.entity import Queue as KombuQueue
 
 from gateway_app.queues import Queue
 from hermes_site import environment
@@ -86,6 +86,7 @@ STATIC_ROOT = STATE_DIR / "static"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+TEST_RUNNER = "hermes_site.testing.TestRunner"
 
 # --- Database --------------------------------------------------------------------------------------------
 
@@ -110,7 +111,9 @@ DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most
 
 # --- Broker ----------------------------------------------------------------------------------------------
 
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "redis+socket", "unix"), default="redis://127.0.0.1:6379/0")
+REDIS_URL = env.url(
+    "REDIS_URL", schemes=("redis", "rediss", "redis+socket", "unix"), default="redis://127.0.0.1:6379/0"
+)
 """Web-chat streams, and the broker unless CELERY_BROKER_URL names another server."""
 CELERY_BROKER_URL = env.url(
     "CELERY_BROKER_URL", schemes=("redis", "rediss", "redis+socket", "amqp", "amqps"), default=REDIS_URL
@@ -197,7 +200,9 @@ MODEL_TOOLS = env.boolean("HERMES_MODEL_TOOLS", default=True)
 """Off for models that cannot call tools, such as the demonstration model."""
 MODEL_IS_DEMONSTRATION = env.boolean("HERMES_DEMONSTRATION_MODEL", default=False)
 """Set by the all-in-one when it serves its own small model, so that pages can say so."""
-SYSTEM_PROMPT = env.text("HERMES_SYSTEM_PROMPT", "You are Hermes, a helpful assistant in a chat. Answer briefly and clearly.")
+SYSTEM_PROMPT = env.text(
+    "HERMES_SYSTEM_PROMPT", "You are Hermes, a helpful assistant in a chat. Answer briefly and clearly."
+)
 
 # --- Sessions --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,98 @@
+"""The test runner behind `manage.py test`: file databases that other processes can share, and a closing total."""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResult, RemoteTestRunner
+
+
+class PortableResult(RemoteTestResult):
+    """Sends failures to the parent process as text.
+
+    Django sends the exceptions themselves, so that one which cannot be pickled ends the whole run.
+    """
+
+    def addError(self, test: Any, err: Any) -> None:
+        super().addError(test, as_text(err))
+
+    def addFailure(self, test: Any, err: Any) -> None:
+        super().addFailure(test, as_text(err))
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+        if err is not None:
+            super().addFailure(test, as_text(err, heading=str(subtest)))
+
+
+class PortableRunner(RemoteTestRunner):
+    resultclass = PortableResult
+
+
+class PortableSuite(ParallelTestSuite):
+    runner_class = PortableRunner
+
+
+class TestRunner(DiscoverRunner):
+    """Django's runner with four differences.
+
+    SQLite's test databases are files, so that processes started by a test can open the same one.
+    Passwords are hashed cheaply. Failures of parallel tests always reach the report.
+    The last line of the output reads `N passed, N failed, N skipped`.
+    """
+
+    parallel_test_suite = PortableSuite
+    closing_line = ""
+
+    def setup_test_environment(self, **kwargs: Any) -> None:
+        super().setup_test_environment(**kwargs)
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+    def setup_databases(self, **kwargs: Any) -> Any:
+        """Creates the test databases, then a clone for each parallel process.
+
+        SQLite clones by copying the file, which is complete only once the write-ahead log is folded into it.
+        """
+        for connection in connections.all():
+            if connection.vendor == "sqlite":
+                connection.settings_dict["TEST"]["NAME"] = str(Path(settings.STATE_DIR) / "test.sqlite3")
+        parallel, self.parallel = self.parallel, 0
+        old_names = super().setup_databases(**kwargs)
+        self.parallel = parallel
+        for connection in connections.all():
+            if connection.vendor == "sqlite":
+                with connection.cursor() as cursor:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for process in range(1, parallel + 1) if parallel > 1 else ():
+                connection.creation.clone_test_db(suffix=str(process), verbosity=self.verbosity, keepdb=self.keepdb)
+        return old_names
+
+    def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
+        self.closing_line = closing_line(result)
+        return super().suite_result(suite, result, **kwargs)
+
+    def run_tests(self, test_labels: list[str], **kwargs: Any) -> int:
+        failures = super().run_tests(test_labels, **kwargs)
+        print(self.closing_line, flush=True)  # noqa: T201
+        return failures
+
+
+def as_text(err: Any, *, heading: str = "") -> tuple[type[AssertionError], AssertionError, None]:
+    text = "".join(traceback.format_exception(*err))
+    return AssertionError, AssertionError("\n".join(["", heading, text] if heading else ["", text])), None
+
+
+def closing_line(result: unittest.TestResult) -> str:
+    """`N passed, N failed, N skipped`; a test that fails in several subtests counts once."""
+    broken = [getattr(test, "test_case", test) for test, _ in [*result.failures, *result.errors]]
+    broken += result.unexpectedSuccesses
+    failed = len({str(test) for test in broken})
+    # A set-up of a class or module that fails is an error without a test that ran.
+    ran_and_failed = len({str(test) for test in broken if isinstance(test, unittest.TestCase)})
+    skipped = len({str(getattr(test, "test_case", test)) for test, _ in result.skipped})
+    passed = max(0, result.testsRun - ran_and_failed - skipped)
+    return f"{passed} passed, {failed} failed, {skipped} skipped"
