@@ -165,6 +165,16 @@ def release(claim: Claim, *, wake_at: datetime | None = None) -> bool:
         return cursor.fetchone() is None
 
 
+def release_later(claim: Claim, *, wait: float) -> None:
+    """Gives the lane back with its item undone, to be rung again after `wait` seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = {clock.later()}"  # noqa: S608
+            " WHERE id = %s AND fence = %s",
+            [wait, claim.lane_id, claim.fence],
+        )
+
+
 def renew(claims: Iterable[Claim]) -> set[int]:
     """Prolongs the leases of one process in one statement; returns the lanes that it still holds."""
     held = list(claims)

@@ -14,6 +14,10 @@ class InboundState(models.TextChoices):
     DISCARDED = "discarded", "dead letter, discarded by an operator"
 
 
+OPEN_STATES = (InboundState.WAITING, InboundState.RUNNING)
+"""Still to be answered."""
+
+
 class InboundMessage(models.Model):
     """One event from a platform, accepted exactly once: the platform is acknowledged only after this row commits."""
 

@@ -12,6 +12,10 @@ class OutboundState(models.TextChoices):
     DISCARDED = "discarded", "dead letter, discarded by an operator"
 
 
+OPEN_STATES = (OutboundState.WAITING, OutboundState.SENDING)
+"""Still to be sent."""
+
+
 class OutboundPart(models.Model):
     """One send to a platform: a reply, a piece of a long reply, or a notice."""
 

@@ -51,14 +51,14 @@ class TurnStep(models.Model):
     """A turn's journal: what has happened and must not happen again when another worker takes the turn over."""
 
     turn = models.ForeignKey(Turn, on_delete=models.CASCADE, related_name="steps", db_index=False)
-    index = models.IntegerField()
+    position = models.IntegerField()
     kind = models.CharField(max_length=16, choices=StepKind)
     payload = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["turn", "index"], name="step_once_per_turn")]
-        ordering = ["turn", "index"]
+        constraints = [models.UniqueConstraint(fields=["turn", "position"], name="step_once_per_turn")]
+        ordering = ["turn", "position"]
 
     def __str__(self) -> str:
-        return f"turn {self.turn_id} step {self.index}: {self.kind}"
+        return f"turn {self.turn_id} step {self.position}: {self.kind}"

@@ -1,0 +1,199 @@
+"""The outbox: what is to be sent, row by row, in each chat's order.
+
+Rows are written in the transaction that decides on them (`enqueue`), sent by whoever holds the chat's delivery
+lane, and taken one at a time from the lane's head (`take_head`), which records the attempt before it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection
+
+from gateway_app import clock, lanes, metrics, rows
+from gateway_app.lanes import Claim
+from gateway_app.models import OutboundPart, SendGate
+from gateway_app.models.lane import LaneKind
+from gateway_app.models.outbox import OPEN_STATES, OutboundState
+from gateway_app.platforms import registry
+from gateway_app.platforms.base import OutgoingPart
+from gateway_app.sessions.key import delivery_key
+
+from .backoff import wait_before
+
+TABLE = OutboundPart._meta.db_table
+GATE = SendGate._meta.db_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A text for a chat, not yet in the outbox. `key` names it for ever; its parts are `key/0`, `key/1` …"""
+
+    key: str
+    platform: str
+    account: str
+    chat_id: str
+    thread_id: str = ""
+    reply_to: str = ""
+    text: str
+    turn_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The part to send now, its attempt already recorded."""
+
+    platform: str
+    part: OutgoingPart
+
+
+def enqueue(draft: Draft, *, and_claim: bool = False) -> Claim | None:
+    """Writes the parts of `draft`; must run in a transaction.
+
+    With `and_claim` also claims the chat's lane if it is free, so that the caller can send at once.
+    """
+    platform = registry.get(draft.platform)
+    texts = platform.split(draft.text)
+    key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
+    if and_claim and platform.is_pushed:
+        place, claim = lanes.put_and_claim(kind=LaneKind.DELIVERY, key=key, count=len(texts))
+    else:
+        place, claim = lanes.put(kind=LaneKind.DELIVERY, counts={key: len(texts)})[key], None
+    first = place.tail - len(texts) + 1
+    rows.insert(
+        OutboundPart,
+        columns=(
+            "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
+            "turn_id", "state", "attempts",
+        ),
+        rows=[
+            (
+                place.lane_id, first + number, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id,
+                draft.thread_id, draft.reply_to if number == 0 else "", text, draft.turn_id,
+                OutboundState.WAITING.value, 0,
+            )
+            for number, text in enumerate(texts)
+        ],
+    )  # fmt: skip
+    return claim
+
+
+def take_head(claim: Claim) -> Head | None:
+    """Marks the first open part of the lane as being sent, and returns it; nothing where none is due.
+
+    A part that is found as being sent was left so by a worker that died: that attempt's outcome is unknown.
+    Must run in a transaction in which the caller holds the lane.
+    """
+    now = clock.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET attempts = attempts + 1, state = 'sending',"  # noqa: S608
+            " unknown_outcomes = unknown_outcomes + CASE WHEN state = 'sending' THEN 1 ELSE 0 END"
+            f" WHERE id = (SELECT id FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')"
+            " ORDER BY seq LIMIT 1)"
+            f" AND (next_attempt_at IS NULL OR next_attempt_at <= {now})"
+            f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
+            f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
+            " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
+            " unknown_outcomes",
+            [claim.lane_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown = row
+    return Head(
+        platform,
+        OutgoingPart(
+            part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
+            reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
+        ),
+    )  # fmt: skip
+
+
+def take_next(claim: Claim) -> Head | None:
+    """The next part to send, or nothing, in which case the lane has been released. Must run in a transaction."""
+    while True:
+        head = take_head(claim)
+        if head and head.part.attempts > settings.DELIVERY_MAX_ATTEMPTS:
+            # Only crashes get here: a failed send is counted where it fails.
+            bury(head, reason=f"given up after {head.part.attempts - 1} attempts whose outcome is unknown")
+            continue
+        if head or lanes.release(claim, wake_at=next_wake(claim)):
+            return head
+        lanes.hold(claim)
+
+
+def next_wake(claim: Claim) -> datetime | None:
+    """When the lane's first open part is due; nothing where no part is open."""
+    head = (
+        OutboundPart.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES)
+        .order_by("seq")
+        .values("next_attempt_at", "created_at", "platform", "account")
+        .first()
+    )
+    if head is None:
+        return None
+    gate = SendGate.objects.filter(platform=head["platform"], account=head["account"]).first()
+    moments = [head["next_attempt_at"] or head["created_at"]]
+    if gate:
+        moments.append(gate.closed_until)
+    return max(moments)
+
+
+def record_sent(head: Head, *, platform_message_id: str) -> None:
+    """The platform took the part. Must run in a transaction in which the caller holds the lane."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"  # noqa: S608
+            " WHERE id = %s",
+            [platform_message_id[:255], head.part.part_id],
+        )
+    metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
+
+
+def record_failed(
+    head: Head, *, reason: str, permanent: bool, retry_after: float | None, closes_account: bool, unknown: bool = False
+) -> None:
+    """The send failed, or its outcome is unknown: it waits for its next attempt, or becomes a dead letter."""
+    if permanent or head.part.attempts >= settings.DELIVERY_MAX_ATTEMPTS:
+        bury(head, reason=reason)
+        return
+    wait = wait_before(attempt=head.part.attempts + 1, retry_after=retry_after)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET state = 'waiting', error = %s, next_attempt_at = {clock.later()},"  # noqa: S608
+            " unknown_outcomes = unknown_outcomes + %s WHERE id = %s",
+            [reason, wait, int(unknown), head.part.part_id],
+        )
+        if closes_account:
+            cursor.execute(
+                f"INSERT INTO {GATE} (platform, account, closed_until) VALUES (%s, %s, {clock.later()})"  # noqa: S608
+                " ON CONFLICT (platform, account) DO UPDATE SET closed_until = CASE"
+                f" WHEN excluded.closed_until > {GATE}.closed_until THEN excluded.closed_until"
+                f" ELSE {GATE}.closed_until END",
+                [head.platform, head.part.account, wait],
+            )
+    metrics.DELIVERIES.labels(platform=head.platform, outcome="unknown" if unknown else "failed").inc()
+
+
+def bury(head: Head, *, reason: str) -> None:
+    """The part becomes a dead letter, visible and replayable in the admin; the lane goes on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TABLE} SET state = 'dead', error = %s, finished_at = {clock.now()} WHERE id = %s",  # noqa: S608
+            [reason, head.part.part_id],
+        )
+    metrics.DELIVERIES.labels(platform=head.platform, outcome="dead").inc()
+
+
+def open_parts(*, platform: str, account: str, chat_id: str) -> Sequence[OutboundPart]:
+    """What waits to be read in a chat of a platform whose reader fetches its parts itself, in order."""
+    return list(
+        OutboundPart.objects.filter(
+            platform=platform, account=account, chat_id=chat_id, state=OutboundState.WAITING
+        ).order_by("seq")
+    )

@@ -1,0 +1,85 @@
+"""Rings: one Celery task for a lane that has something waiting. A lost ring costs time only; the sweep rings again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from gateway_app import lanes, metrics
+from gateway_app.models import InboundMessage
+from gateway_app.models.inbox import OPEN_STATES
+from gateway_app.models.lane import LaneKind
+from gateway_app.sessions.routing import context_of, open_sessions
+from gateway_app.sessions.source import SessionContext, SessionSource
+
+log = logging.getLogger(__name__)
+
+
+def ring(contexts: Iterable[SessionContext]) -> None:
+    """Publishes a turn task for each session. Never raises: what could not be published is rung by the sweep."""
+    from gateway_app.tasks import run_turn
+
+    for context in contexts:
+        if not _publish(lambda context=context: run_turn.apply_async(args=[context.to_json()])):
+            return
+
+
+def ring_delivery(keys: Iterable[str]) -> None:
+    """Publishes a delivery task for each chat's lane. Never raises."""
+    from gateway_app.tasks import deliver
+
+    for key in keys:
+        if not _publish(lambda key=key: deliver.apply_async(args=[key])):
+            return
+
+
+def sweep() -> int:
+    """Rings for every lane that has something due and no live lease; returns how many."""
+    due = lanes.due(limit=settings.SWEEP_BATCH)
+    contexts = _contexts([key for kind, key in due if kind == LaneKind.TURNS])
+    ring(contexts.values())
+    for kind, key in due:
+        if kind == LaneKind.TURNS and key not in contexts:
+            _settle(key)
+    ring_delivery(key for kind, key in due if kind == LaneKind.DELIVERY)
+    return len(due)
+
+
+def _settle(key: str) -> None:
+    """Takes a session off the sweep's list that has nothing open, such as one that only got known events again."""
+    with transaction.atomic():
+        claim = lanes.claim(kind=LaneKind.TURNS, key=key)
+        if claim:
+            is_open = InboundMessage.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).exists()
+            lanes.release(claim, wake_at=timezone.now() if is_open else None)
+
+
+def _contexts(keys: list[str]) -> dict[str, SessionContext]:
+    """The contexts of the oldest open message in each session's lane."""
+    oldest: dict[str, SessionSource] = {}
+    found = (
+        InboundMessage.objects.filter(
+            lane__kind=LaneKind.TURNS, lane__key__in=keys, state__in=OPEN_STATES
+        )
+        .order_by("lane_id", "-seq")
+        .values_list("lane__key", "source")
+    )
+    for key, source in found:
+        oldest[key] = SessionSource.from_json(source)
+    sessions = open_sessions(oldest)
+    return {key: context_of(source, session_id=sessions[key].session_id) for key, source in oldest.items()}
+
+
+def _publish(publish: Callable[[], object]) -> bool:
+    try:
+        publish()
+    except Exception as error:  # a broker's client raises its own, kombu's and the socket's errors
+        metrics.RINGS.labels(outcome="failed").inc()
+        log.warning("The broker did not take a ring (%s); the sweep will ring again.", type(error).__name__)
+        return False
+    metrics.RINGS.labels(outcome="published").inc()
+    return True

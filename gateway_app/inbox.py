@@ -1,0 +1,216 @@
+"""The inbox: events become rows, once each, before their platform is acknowledged."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count
+
+from gateway_app import channels, lanes, metrics, rows
+from gateway_app.access.decision import decide
+from gateway_app.delivery import outbox
+from gateway_app.models import InboundMessage
+from gateway_app.models.inbox import OPEN_STATES, InboundState
+from gateway_app.models.lane import LaneKind
+from gateway_app.platforms.base import InboundEvent, UnreadableEvent
+from gateway_app.sessions.key import session_key
+from gateway_app.sessions.routing import context_of, open_sessions
+from gateway_app.sessions.source import SessionContext
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to an event that is not taken, and the name of that answer in the outbox."""
+
+    key: str
+    text: str
+
+
+@dataclass(slots=True)
+class Accepted:
+    """What became of a batch. `rings` are the sessions that no worker holds, to be rung after the commit."""
+
+    rings: list[SessionContext] = field(default_factory=list)
+    event_ids: set[str] = field(default_factory=set)
+    """Events that are rows now and were not before, refused ones among them."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """The answer given to each event that was refused, by event id."""
+    denied: set[str] = field(default_factory=set)
+    """Events whose sender may not speak; nothing of them is kept."""
+
+
+def accept(
+    events: Sequence[InboundEvent], *, unreadable: Sequence[UnreadableEvent] = (), assert_held: Callable[[], None] | None = None
+) -> Accepted:
+    """Writes a batch of events in one transaction: inbox rows, sessions and channels.
+
+    Denied senders are dropped first and cost no transaction. An event that is known already changes nothing.
+    One that is too long, or finds its session full, is recorded with a refusal in the outbox. The caller
+    acknowledges the platform after this returns, and then rings (`doorbell.ring`). `assert_held` runs within
+    the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then nothing is
+    written and the platform must not be acknowledged.
+    """
+    accepted = Accepted()
+    welcome: dict[str, list[InboundEvent]] = {}
+    for event in events:
+        decision = decide(event.source)
+        if decision.is_allowed:
+            welcome.setdefault(session_key(event.source), []).append(_cleaned(event))
+        else:
+            accepted.denied.add(event.event_id)
+            metrics.ACCEPTED.labels(platform=event.source.platform, outcome="denied").inc()
+            log.info(
+                "Denied %s user %r in chat %r: %s.",
+                event.source.platform, event.source.user_id, event.source.chat_id, decision.rule,
+            )  # fmt: skip
+    if not welcome and not unreadable:
+        return accepted
+    with transaction.atomic():
+        if assert_held:
+            assert_held()
+        _record_unreadable(unreadable)
+        if welcome:
+            _record(welcome, accepted)
+    return accepted
+
+
+def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
+    places = lanes.put(kind=LaneKind.TURNS, counts={key: len(events) for key, events in welcome.items()})
+    sessions = open_sessions({key: events[0].source for key, events in welcome.items()})
+    channels.note(event.source for events in welcome.values() for event in events)
+    depths = _depths([place.lane_id for place in places.values()])
+
+    values: list[Sequence[object]] = []
+    refusals: dict[str, Refusal] = {}
+    for key, events in welcome.items():
+        place = places[key]
+        depth = depths.get(place.lane_id, 0)
+        seq = place.tail - len(events)
+        for event in events:
+            seq += 1
+            reason = _refusal(event, depth=depth)
+            if reason:
+                refusals[event.event_id] = Refusal(key=f"refused/{place.lane_id}/{seq}", text=reason)
+            else:
+                depth += 1
+            source = event.source
+            values.append(
+                (
+                    source.platform, source.account, event.event_id, place.lane_id, seq, json.dumps(source.to_json()),
+                    source.user_id, event.text[: settings.INBOX_MAX_CHARS], event.message_id,
+                    (InboundState.REFUSED if reason else InboundState.WAITING).value, reason,
+                )
+            )  # fmt: skip
+    inserted = rows.insert(
+        InboundMessage,
+        columns=(
+            "platform", "account", "event_id", "lane_id", "seq", "source", "user_id", "text", "message_id", "state",
+            "reason",
+        ),
+        rows=values,
+        returning=("event_id",),
+        ignore_conflicts=True,
+    )  # fmt: skip
+    accepted.event_ids = {event_id for (event_id,) in inserted}
+
+    for key, events in welcome.items():
+        rings = False
+        for event in events:
+            outcome = "accepted"
+            if event.event_id not in accepted.event_ids:
+                outcome = "duplicate"
+            elif event.event_id in refusals:
+                outcome = "refused"
+                accepted.refused[event.event_id] = refusals[event.event_id].text
+                _answer_refused(event, refusals[event.event_id])
+            else:
+                rings = True
+            metrics.ACCEPTED.labels(platform=event.source.platform, outcome=outcome).inc()
+        if rings and not places[key].is_held:
+            accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
+
+
+def _depths(lane_ids: list[int]) -> dict[int, int]:
+    counts = (
+        InboundMessage.objects.filter(lane_id__in=lane_ids, state__in=OPEN_STATES)
+        .values_list("lane_id")
+        .annotate(Count("id"))
+    )
+    return dict(counts)
+
+
+def _refusal(event: InboundEvent, *, depth: int) -> str:
+    if len(event.text) > settings.INBOX_MAX_CHARS:
+        return (
+            f"That message is too long for me: it has {len(event.text):,} characters and I can take"
+            f" {settings.INBOX_MAX_CHARS:,}. Please send it in pieces."
+        )
+    if depth >= settings.LANE_MAX_DEPTH:
+        return (
+            f"I am still busy with {depth} messages of yours, so I did not take this one."
+            " Please send it again when I have caught up."
+        )
+    return ""
+
+
+def _answer_refused(event: InboundEvent, refusal: Refusal) -> None:
+    source = event.source
+    outbox.enqueue(
+        outbox.Draft(
+            key=refusal.key,
+            platform=source.platform,
+            account=source.account,
+            chat_id=source.chat_id,
+            thread_id=source.thread_id,
+            reply_to=event.message_id,
+            text=refusal.text,
+        )
+    )
+
+
+def _record_unreadable(unreadable: Sequence[UnreadableEvent]) -> None:
+    if not unreadable:
+        return
+    rows.insert(
+        InboundMessage,
+        columns=("platform", "account", "event_id", "source", "user_id", "text", "message_id", "state", "reason"),
+        rows=[
+            (event.platform, event.account, event.event_id, "{}", "", "", "", InboundState.REJECTED.value, clean(event.reason))
+            for event in unreadable
+        ],
+        ignore_conflicts=True,
+    )
+    for event in unreadable:
+        metrics.ACCEPTED.labels(platform=event.platform, outcome="unreadable").inc()
+        log.warning("Could not read %s event %s: %s", event.platform, event.event_id, event.reason)
+
+
+def _cleaned(event: InboundEvent) -> InboundEvent:
+    text = clean(event.text)
+    if text == event.text:
+        return event
+    return InboundEvent(event_id=event.event_id, source=event.source, text=text, message_id=event.message_id)
+
+
+def clean(text: str) -> str:
+    """`text` as any database and any model server takes it: no NUL, no half of a surrogate pair."""
+    if "\x00" in text:
+        text = text.replace("\x00", "")
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8") if _has_surrogate(text) else text
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -1,0 +1,29 @@
+"""What the processes count, for /metrics. Each process writes its own file; the web process adds them up."""
+
+from __future__ import annotations
+
+import os
+
+from django.conf import settings
+
+# prometheus_client decides on its storage when it is imported.
+settings.METRICS_DIR.mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(settings.METRICS_DIR))
+
+from prometheus_client import Counter, Histogram  # noqa: E402
+
+ACCEPTED = Counter(
+    "hermes_inbound", "Events from platforms, by what became of them at the door.", ["platform", "outcome"]
+)
+RINGS = Counter("hermes_rings", "Tasks published for lanes.", ["outcome"])
+TURNS = Counter("hermes_turns", "Turns that ended.", ["outcome"])
+TURN_SECONDS = Histogram(
+    "hermes_turn_seconds",
+    "From claim to commit of a turn.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+)
+MODEL_SECONDS = Counter("hermes_model_seconds", "Time spent waiting for a model.", ["model"])
+MODEL_TOKENS = Counter("hermes_model_tokens", "Tokens of model calls.", ["model", "kind"])
+MODEL_FAILURES = Counter("hermes_model_failures", "Turns that a model failed.", ["kind"])
+DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
+LANES_LOST = Counter("hermes_lanes_lost", "Commits refused because another worker had claimed the lane.")
