@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from kombu.entity import Queue as KombuQueue
 
@@ -16,7 +17,7 @@ from hermes_site import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-HERMES_HOME = Path(os.environ.get("HERMES_HOME") or Path.home() / ".hermes").expanduser()
+HERMES_HOME = Path(os.environ.get("HERMES_HOME") or Path.home() / ".hermes").expanduser().absolute()
 """Where an installation keeps what is its own: `.env`, the embedded database and broker, generated secrets."""
 
 STATE_DIR = HERMES_HOME / "state"
@@ -90,7 +91,7 @@ TEST_RUNNER = "hermes_site.testing.TestRunner"
 
 # --- Database --------------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{quote(str(STATE_DIR / 'db.sqlite3'))}")}
 DATABASES["default"]["CONN_MAX_AGE"] = None
 """Connections stay open: a reconnect to PostgreSQL costs 4 ms, more than the rest of a transaction."""
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -192,10 +193,29 @@ MODEL_FALLBACKS = env.words("HERMES_MODEL_FALLBACKS")
 """Models tried in order when HERMES_MODEL fails in a way another model may not."""
 MODEL_TIMEOUT_SECONDS = env.number("HERMES_MODEL_TIMEOUT_SECONDS", default=120, least=0.1)
 """Longest silence of the model's server: to the first byte, and between two bytes of a stream."""
+MODEL_CONNECT_SECONDS = env.number("HERMES_MODEL_CONNECT_SECONDS", default=10, least=0.1)
+"""Longest wait for a connection; far shorter than the above, since a server that is there accepts at once."""
 MODEL_RETRIES = env.whole("HERMES_MODEL_RETRIES", default=3, least=0, most=20)
+"""Times one model is asked again after a failure that may pass; a time-out is repeated once at most."""
+MODEL_BACKOFF_SECONDS = env.number("HERMES_MODEL_BACKOFF_SECONDS", default=0.5, least=0)
+MODEL_BACKOFF_MAX_SECONDS = env.number("HERMES_MODEL_BACKOFF_MAX_SECONDS", default=20, least=0)
+"""A retry waits at random between 0 and the first of these, which doubles with each failure up to the second."""
+MODEL_RETRY_AFTER_MAX_SECONDS = env.number("HERMES_MODEL_RETRY_AFTER_MAX_SECONDS", default=60, least=0)
+"""Longest Retry-After of the model's server that is waited out; beyond it the next model is asked."""
+MODEL_REPLY_MAX_BYTES = env.whole("HERMES_MODEL_REPLY_MAX_BYTES", default=8 * 1024 * 1024, least=1024)
+"""An answer larger than this on the wire is damaged or hostile; 4,096 streamed tokens take about 1 MB."""
 MODEL_CONTEXT_TOKENS = env.whole("HERMES_MODEL_CONTEXT_TOKENS", default=32_000, least=512)
 """The history sent with a turn is cut, oldest first, so that prompt and reply fit in this."""
 MODEL_MAX_OUTPUT_TOKENS = env.whole("HERMES_MODEL_MAX_OUTPUT_TOKENS", default=4_096, least=16)
+MODEL_LIMIT_FIELD = env.text(
+    "HERMES_MODEL_LIMIT_FIELD",
+    "max_completion_tokens" if OPENAI_BASE_URL.startswith("https://api.openai.com/") else "max_tokens",
+)
+"""The request's name for the limit above: OpenAI's newer models refuse the old one, others know no other."""
+if MODEL_LIMIT_FIELD not in {"max_tokens", "max_completion_tokens"}:
+    raise environment.wrong("HERMES_MODEL_LIMIT_FIELD", MODEL_LIMIT_FIELD, "max_tokens or max_completion_tokens")
+MODEL_STREAM_USAGE = env.boolean("HERMES_MODEL_STREAM_USAGE", default=True)
+"""Asks for token counts at the end of a stream; off for old servers that refuse `stream_options`."""
 MODEL_TOOLS = env.boolean("HERMES_MODEL_TOOLS", default=True)
 """Off for models that cannot call tools, such as the demonstration model."""
 MODEL_IS_DEMONSTRATION = env.boolean("HERMES_DEMONSTRATION_MODEL", default=False)
@@ -208,6 +228,9 @@ SYSTEM_PROMPT = env.text(
 
 GROUP_SESSIONS_PER_USER = env.boolean("HERMES_GROUP_SESSIONS_PER_USER", default=True)
 THREAD_SESSIONS_PER_USER = env.boolean("HERMES_THREAD_SESSIONS_PER_USER", default=False)
+
+HISTORY_MAX_MESSAGES = env.whole("HERMES_HISTORY_MAX_MESSAGES", default=200, least=1)
+"""Most messages of history sent with a turn, however short; the token budget usually ends it earlier."""
 
 # --- Delivery --------------------------------------------------------------------------------------------
 

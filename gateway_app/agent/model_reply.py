@@ -1,0 +1,232 @@
+"""A model's reply: its shape, its place in the journal, and how it is put together from what a server sends."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_app.agent.model_errors import ModelError, ModelErrorKind, error_in_reply
+
+BYTES_PER_TOKEN = 4
+"""For estimates only, where a server does not report usage. English prose has a little over four."""
+
+TOKENS_MAX = 2**31 - 1
+"""Counts are cut to what an integer column holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool the model asks for. `arguments` is JSON text as the model wrote it, and so may be invalid."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """One complete answer of a model: text, tool calls or both.
+
+    `model` is the configured name of the model that answered; `seconds` is how long the attempt that
+    succeeded took; `usage_estimated` says that the server reported no token counts and these are guesses.
+    """
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    usage_estimated: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON for the journal; `from_json` gives the same reply back."""
+        return {
+            "text": self.text,
+            "tool_calls": [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in self.tool_calls],
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "seconds": self.seconds,
+            "usage_estimated": self.usage_estimated,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ModelReply:
+        return cls(**{**value, "tool_calls": tuple(ToolCall(**call) for call in value["tool_calls"])})
+
+    def to_message(self) -> dict[str, Any]:
+        """The assistant message that stands for this reply in the next request."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.tool_calls
+            ]
+        return message
+
+
+@dataclass(slots=True)
+class DraftCall:
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Draft:
+    """A reply under assembly. A whole answer is read like a stream of one chunk, so both are read by the same rules."""
+
+    def __init__(self, *, api_key: str = "") -> None:
+        self.finish_reason = ""
+        self._api_key = api_key
+        self._text: list[str] = []
+        self._held = ""
+        self._calls: list[DraftCall] = []
+        self._by_index: dict[int, DraftCall] = {}
+        self._usage: tuple[int, int] | None = None
+        self._answered = False
+
+    def add(self, data: bytes) -> str:
+        """Takes in one chunk (or the whole answer) and returns the text it adds.
+
+        Raises ModelError: the error a server reports in it, or INVALID_REPLY for what is no chunk.
+        """
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            raise invalid("an answer that is not JSON") from None
+        if not isinstance(chunk, dict):
+            raise invalid(f"a {type(chunk).__name__} where an object belongs")
+        if chunk.get("error"):
+            raise error_in_reply(chunk["error"], api_key=self._api_key)
+        self._read_usage(chunk.get("usage"))
+        choices = chunk.get("choices") or []
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise invalid("choices that are not a list of objects")
+        return self._read_choice(choices[0]) if choices else ""
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> str:
+        self._answered = True
+        message = choice.get("delta") or choice.get("message") or {}
+        if not isinstance(message, dict):
+            raise invalid("a message that is not an object")
+        text = self._held + text_of(message.get("content")) + text_of(message.get("refusal"))
+        # The two halves of a character beyond the basic plane may come as escapes in two chunks.
+        self._held = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
+        text = storable(text[:-1] if self._held else text)
+        self._text.append(text)
+        fragments = message.get("tool_calls") or []
+        if not isinstance(fragments, list):
+            raise invalid("tool calls that are not a list")
+        for fragment in fragments:
+            self._read_call(fragment)
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self.finish_reason = reason[:40]
+        return text
+
+    def _read_call(self, fragment: object) -> None:
+        if not isinstance(fragment, dict) or not isinstance(function := fragment.get("function") or {}, dict):
+            raise invalid("a tool call that is not an object")
+        identifier, name = fragment.get("id") or "", function.get("name") or ""
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):
+            arguments = json.dumps(arguments)
+        if not isinstance(identifier, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
+            raise invalid("a tool call whose id, name or arguments are not text")
+        call = self._call_for(fragment.get("index"), identifier, name)
+        call.id = call.id or storable(identifier)
+        call.name = call.name or storable(name)
+        call.arguments.append(arguments or "")
+
+    def _call_for(self, index: object, identifier: str, name: str) -> DraftCall:
+        """The call a fragment belongs to.
+
+        Its index decides. Some servers leave the index out, some give every call the same one: then a
+        fragment with another id, or without an id but with a name, begins a new call.
+        """
+        if isinstance(index, int):
+            call = self._by_index.get(index)
+            begins = call is None or bool(identifier and call.id and identifier != call.id)
+        else:
+            call = self._calls[-1] if self._calls else None
+            begins = call is None or bool(identifier != call.id if identifier else name)
+        if call is None or begins:
+            call = DraftCall()
+            self._calls.append(call)
+        if isinstance(index, int):
+            self._by_index[index] = call
+        return call
+
+    def _read_usage(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
+                self._usage = min(prompt, TOKENS_MAX), min(completion, TOKENS_MAX)
+
+    def finish(self, *, model: str, seconds: float, prompt_bytes: int) -> ModelReply:
+        """The complete reply. Raises ModelError: EMPTY_REPLY, REFUSED or INVALID_REPLY."""
+        if not self._answered:
+            raise invalid("an answer without choices")
+        text = "".join(self._text) + storable(self._held)
+        calls = self._finish_calls()
+        if not text.strip() and not calls:
+            if self.finish_reason == "content_filter":
+                raise ModelError(ModelErrorKind.REFUSED, "the answer was withheld by a content filter")
+            raise ModelError(
+                ModelErrorKind.EMPTY_REPLY, f"neither text nor tool calls ({self.finish_reason or 'no'} finish reason)"
+            )
+        completion_bytes = len(text.encode()) + sum(len(call.name) + len(call.arguments) for call in calls)
+        prompt_tokens, completion_tokens = self._usage or (estimated(prompt_bytes), estimated(completion_bytes))
+        return ModelReply(
+            text=text,
+            tool_calls=calls,
+            finish_reason=self.finish_reason or ("tool_calls" if calls else "stop"),
+            model=model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            seconds=seconds,
+            usage_estimated=self._usage is None,
+        )
+
+    def _finish_calls(self) -> tuple[ToolCall, ...]:
+        calls: dict[str, ToolCall] = {}
+        for draft in self._calls:
+            if not draft.name:
+                raise invalid("a tool call without a name")
+            # Results are matched to calls by id, so a missing or repeated one is replaced.
+            identifier = draft.id if draft.id and draft.id not in calls else f"call_{uuid.uuid4().hex[:24]}"
+            arguments = storable("".join(draft.arguments)).strip()
+            calls[identifier] = ToolCall(id=identifier, name=draft.name, arguments=arguments or "{}")
+        return tuple(calls.values())
+
+
+def text_of(content: object) -> str:
+    """The text of a `content`: a string, nothing, or a list of parts of which the textual ones count."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(text for text in texts if isinstance(text, str))
+    raise invalid(f"content that is a {type(content).__name__}")
+
+
+def storable(text: str) -> str:
+    """`text` without what no database column and no platform takes: NUL, and lone halves of surrogate pairs."""
+    if not text.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\0", "")
+
+
+def estimated(size: int) -> int:
+    """A guess at the tokens in `size` bytes."""
+    return -(-size // BYTES_PER_TOKEN)
+
+
+def invalid(found: str) -> ModelError:
+    return ModelError(ModelErrorKind.INVALID_REPLY, f"the server sent {found}")
