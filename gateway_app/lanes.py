@@ -55,6 +55,10 @@ class Claim:
         """Whether the lease certainly still stands. Asked before what cannot be undone, such as a send."""
         return time.monotonic() < self.trusted_until
 
+    def is_aging(self) -> bool:
+        """Whether the lease is old enough to be renewed at this heartbeat: it might not see the next but one."""
+        return time.monotonic() > self.trusted_until - settings.LANE_LEASE_SECONDS * 0.7
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -70,21 +74,24 @@ def _new_owner() -> str:
     return f"{_process}:{next(_claims)}"
 
 
-def put(*, kind: LaneKind, counts: Mapping[str, int]) -> dict[str, Place]:
+def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> dict[str, Place]:
     """Reserves places for `counts[key]` new items in each lane, making lanes that do not exist.
+
+    Without `is_rung` no worker is ever called for them: whoever they are for fetches them.
 
     Must run in the transaction that inserts the items: the lane's row stays locked until it commits, so
     sequence numbers become visible in their order. Keys are taken in sorted order, so two calls never deadlock.
     """
     keys = sorted(counts)
     now = clock.now()
+    wake_at = now if is_rung else "NULL"
     values: list[object] = []
     for key in keys:
         values += [kind.value, key, counts[key]]
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "  # noqa: S608
-            + ", ".join([f"(%s, %s, %s, {now})"] * len(keys))
+            + ", ".join([f"(%s, %s, %s, {wake_at})"] * len(keys))
             + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
             f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
             values,

@@ -109,6 +109,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most=64)
 """Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
+DATABASE_CHECK_SECONDS = env.number("HERMES_DATABASE_CHECK_SECONDS", default=5, least=0)
+"""A connection idle for longer is asked whether it still lives before its next use; a busy one costs no such query."""
 
 # --- Broker ----------------------------------------------------------------------------------------------
 
@@ -162,6 +164,10 @@ WORKERS = env.whole("HERMES_WORKERS", default=os.cpu_count() or 1, least=1, most
 """Worker processes of the all-in-one; one per core, since one process fills one core."""
 WORKER_CONCURRENCY = env.whole("HERMES_WORKER_CONCURRENCY", default=600, least=1, most=10_000)
 """Turns one worker process holds in flight; each costs about 50 kB while it waits for the model."""
+WORKER_THREADS = env.whole("HERMES_WORKER_THREADS", default=2, least=1, most=64)
+"""Threads (and so connections) per worker process for tasks that are not coroutines: sweeps, pruning."""
+CANCEL_GRACE_SECONDS = env.number("HERMES_CANCEL_GRACE_SECONDS", default=5, least=0.1, most=300)
+"""How long a cancelled task's `finally` blocks may take, at a cold shutdown too, before it is left to itself."""
 
 # --- Lanes -----------------------------------------------------------------------------------------------
 
@@ -253,7 +259,9 @@ ALLOWED_USERS = env.words("GATEWAY_ALLOWED_USERS")
 ALLOW_ALL_USERS = env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False)
 PLATFORM_ALLOWED_USERS = {name: env.words(f"{name.upper()}_ALLOWED_USERS") for name in ("telegram", "webchat", "cli")}
 PLATFORM_ALLOW_ALL_USERS = {
-    name: env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=False) for name in ("telegram", "webchat", "cli")
+    # Whoever can start `manage.py chat` can read the database and its secrets as well.
+    name: env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=name == "cli")
+    for name in ("telegram", "webchat", "cli")
 }
 
 # --- Health ----------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ lane, and taken one at a time from the lane's head (`take_head`), which records 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 from gateway_app import clock, lanes, metrics, rows
 from gateway_app.lanes import Claim
@@ -61,7 +61,8 @@ def enqueue(draft: Draft, *, and_claim: bool = False) -> Claim | None:
     if and_claim and platform.is_pushed:
         place, claim = lanes.put_and_claim(kind=LaneKind.DELIVERY, key=key, count=len(texts))
     else:
-        place, claim = lanes.put(kind=LaneKind.DELIVERY, counts={key: len(texts)})[key], None
+        counts = {key: len(texts)}
+        place, claim = lanes.put(kind=LaneKind.DELIVERY, counts=counts, is_rung=platform.is_pushed)[key], None
     first = place.tail - len(texts) + 1
     rows.insert(
         OutboundPart,
@@ -190,10 +191,15 @@ def bury(head: Head, *, reason: str) -> None:
     metrics.DELIVERIES.labels(platform=head.platform, outcome="dead").inc()
 
 
-def open_parts(*, platform: str, account: str, chat_id: str) -> Sequence[OutboundPart]:
-    """What waits to be read in a chat of a platform whose reader fetches its parts itself, in order."""
-    return list(
-        OutboundPart.objects.filter(
-            platform=platform, account=account, chat_id=chat_id, state=OutboundState.WAITING
-        ).order_by("seq")
-    )
+def fetch(*, platform: str, account: str, chat_id: str) -> list[str]:
+    """Takes what waits in a chat of a platform whose reader fetches its parts itself; texts in order."""
+    key = delivery_key(platform=platform, account=account, chat_id=chat_id)
+    with transaction.atomic():
+        claim = lanes.claim(kind=LaneKind.DELIVERY, key=key)
+        if claim is None:
+            return []
+        parts = OutboundPart.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).order_by("seq")
+        texts = [part.text for part in parts]
+        parts.update(state=OutboundState.SENT, attempts=1, finished_at=timezone.now())
+        lanes.release(claim)
+    return texts

@@ -1,0 +1,100 @@
+"""Sends what a chat's delivery lane holds, part by part, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+from django.conf import settings
+from django.db import transaction
+
+from gateway_app import lanes, metrics
+from gateway_app.lanes import Claim, LaneLost
+from gateway_app.models.lane import LaneKind
+from gateway_app.platforms import registry
+from gateway_app.platforms.base import SendError, UnknownOutcome
+from gateway_app.worker.database import in_database
+from gateway_app.worker.leases import keeper
+
+from . import outbox
+from .outbox import Head
+
+log = logging.getLogger(__name__)
+
+
+async def deliver_lane(*, key: str, http: aiohttp.ClientSession) -> None:
+    """Claims the chat's lane and sends what is due in it; nothing where another worker has it."""
+    claim, head = await in_database(_claim_and_take, key=key)
+    if claim and head:
+        await drain(claim, head, http=http)
+
+
+def _claim_and_take(*, key: str) -> tuple[Claim | None, Head | None]:
+    with transaction.atomic():
+        claim = lanes.claim(kind=LaneKind.DELIVERY, key=key)
+        return claim, outbox.take_next(claim) if claim else None
+
+
+async def drain(claim: Claim, head: Head | None, *, http: aiohttp.ClientSession) -> None:
+    """Sends `head` and all that follows it in a lane that the caller has claimed. Never raises.
+
+    Where the lane is lost or the database is out of reach, what is not recorded is left to whoever claims next.
+    """
+    try:
+        async with keeper.keeping(claim):
+            while head and claim.is_trusted():
+                head = await _send(claim, head, http=http)
+    except LaneLost:
+        metrics.LANES_LOST.inc()
+        log.warning("Lost the delivery lane %s while sending; another worker goes on with it.", claim.key)
+    except Exception:
+        log.exception("Delivery lane %s was left; it is taken up again when its lease ends.", claim.key)
+
+
+async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Head | None:
+    """One attempt, its record, and the next part to send."""
+    part = head.part
+    try:
+        async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS):
+            message_id = await registry.get(head.platform).send(part, http=http)
+    except SendError as error:
+        log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, error)
+        return await in_database(
+            _record_failed, claim, head, reason=str(error), permanent=error.permanent, retry_after=error.retry_after,
+            closes_account=error.closes_account,
+        )  # fmt: skip
+    except (UnknownOutcome, TimeoutError) as error:
+        reason = str(error) or f"no answer within {settings.SEND_TIMEOUT_SECONDS:g} s"
+        log.warning("%s part %s (attempt %s) has an unknown outcome: %s", head.platform, part.part_id, part.attempts, reason)
+        return await in_database(_record_failed, claim, head, reason=reason, unknown=True)
+    except Exception as error:
+        log.exception("Sending part %s to %s failed.", part.part_id, head.platform)
+        return await in_database(_record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True)
+    return await in_database(_record_sent, claim, head, platform_message_id=message_id)
+
+
+def _record_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head | None:
+    with transaction.atomic():
+        lanes.hold(claim)
+        outbox.record_sent(head, platform_message_id=platform_message_id)
+        return outbox.take_next(claim)
+
+
+def _record_failed(
+    claim: Claim,
+    head: Head,
+    *,
+    reason: str,
+    permanent: bool = False,
+    retry_after: float | None = None,
+    closes_account: bool = False,
+    unknown: bool = False,
+) -> Head | None:
+    with transaction.atomic():
+        lanes.hold(claim)
+        outbox.record_failed(
+            head, reason=reason, permanent=permanent, retry_after=retry_after, closes_account=closes_account,
+            unknown=unknown,
+        )  # fmt: skip
+        return outbox.take_next(claim)

@@ -1,0 +1,18 @@
+"""The command line as a platform: `manage.py chat` runs its turns itself and fetches its replies."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from gateway_app.platforms.base import OutgoingPart, Platform, SendError
+
+
+class Adapter(Platform):
+    name = "cli"
+    is_pushed = False
+
+    def split(self, text: str) -> list[str]:
+        return [text] if text else []
+
+    async def send(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> str:
+        raise SendError("the command line fetches its replies itself")

@@ -1,0 +1,38 @@
+"""The Celery tasks: load, call one function. The rows are the truth, so each may run twice or not at all."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from gateway_app import doorbell, health
+from gateway_app.delivery.sender import deliver_lane
+from gateway_app.queues import Queue
+from gateway_app.sessions.source import SessionContext
+from gateway_app.turns.runner import run_session
+from gateway_app.worker.coroutine_task import CoroutineTask
+from gateway_app.worker.database import in_database
+from gateway_app.worker.http import http_session
+
+
+@shared_task(base=CoroutineTask, queue=Queue.TURNS.value)
+async def run_turn(context: dict[str, str]) -> None:
+    """Answers what waits in the session of `context` (`SessionContext` as JSON)."""
+    await run_session(SessionContext.from_json(context), http=http_session())
+
+
+@shared_task(base=CoroutineTask, queue=Queue.DELIVERY.value)
+async def deliver(key: str) -> None:
+    """Sends what is due in the chat with this delivery key."""
+    await deliver_lane(key=key, http=http_session())
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def sweep() -> None:
+    """Rings for every lane that has something due and no worker."""
+    await in_database(doorbell.sweep)
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def canary() -> None:
+    """Proves that tasks get through the queue; /readyz looks at its age."""
+    await in_database(health.record_canary)

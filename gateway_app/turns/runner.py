@@ -1,0 +1,150 @@
+"""Runs a session's turns: one after the other while messages wait, each answered and delivered by this worker."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+
+import aiohttp
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from gateway_app import metrics
+from gateway_app.agent.ai_agent import AIAgent, Conversation
+from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
+from gateway_app.agent.tools import registry as tool_registry
+from gateway_app.delivery import sender
+from gateway_app.lanes import LaneLost
+from gateway_app.models.turn import TurnState
+from gateway_app.platforms import registry as platforms
+from gateway_app.sessions.source import SessionContext
+from gateway_app.worker.database import in_database
+from gateway_app.worker.leases import keeper
+
+from . import journal, presence
+from .closing import Closed, Outcome, close
+from .opening import OpenTurn, claim_and_open, give_up_early
+
+log = logging.getLogger(__name__)
+
+CLOSE_RETRIES = 5
+"""Commits of a finished turn are tried again this often while the database is out of reach, each after a second more:
+the reply has been paid for. After that the lease ends and another worker asks the model again."""
+
+GIVEN_UP = (
+    "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
+    " The message is kept for the operator."
+)
+TIMED_OUT = "I am sorry: this took longer than I am allowed to spend on one message, so I stopped."
+
+
+async def run_session(context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+    """Answers everything that waits in the session of `context`; nothing where another worker is at it."""
+    turn = await in_database(claim_and_open, session_key=context.session_key)
+    if turn is None:
+        return
+    claim = turn.claim
+    deliveries: list[asyncio.Task[None]] = []
+    try:
+        async with keeper.keeping(claim):
+            while turn:
+                closed = await _run(turn, http=http)
+                turn = closed.following
+                if closed.delivery and closed.head:
+                    deliveries.append(asyncio.create_task(sender.drain(closed.delivery, closed.head, http=http)))
+    except LaneLost:
+        metrics.LANES_LOST.inc()
+        log.warning("Lost the lane of session %s; another worker goes on with it.", claim.key)
+    finally:
+        if deliveries:
+            await asyncio.gather(*deliveries)
+
+
+async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
+    started = time.monotonic()
+    try:
+        outcome = await _outcome(turn, http=http)
+        closed = await _close(turn, outcome)
+    except LaneLost:
+        raise
+    except asyncio.CancelledError:
+        if turn.claim.is_trusted():
+            await asyncio.shield(_hand_back(turn, wait=0.0))
+        raise
+    except DatabaseError as error:
+        log.error("Turn %s was left, the database is out of reach (%s).", turn.turn_id, type(error).__name__)
+        return Closed(None, None, None)
+    except Exception:
+        log.exception("Turn %s of session %s failed (attempt %s).", turn.turn_id, turn.claim.key, turn.attempts)
+        await _hand_back(turn, wait=float(2**turn.attempts))
+        return Closed(None, None, None)
+    metrics.TURN_SECONDS.observe(time.monotonic() - started)
+    return closed
+
+
+async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
+    if turn.attempts > settings.TURN_MAX_ATTEMPTS:
+        reason = f"given up after {turn.attempts - 1} attempts"
+        log.error("Turn %s of session %s: %s.", turn.turn_id, turn.claim.key, reason)
+        return Outcome(state=TurnState.DEAD, reply=GIVEN_UP, error_kind="attempts", error=reason)
+    try:
+        async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS):
+            conversation = await _converse(turn, http=http)
+    except ModelError as error:
+        metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
+        log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
+        return Outcome(state=TurnState.FAILED, reply=error.explanation, error_kind=error.kind.value, error=str(error))
+    except TimeoutError:
+        log.error("Turn %s of session %s took too long.", turn.turn_id, turn.claim.key)
+        reason = f"took longer than {settings.TURN_TIMEOUT_SECONDS:g} s"
+        return Outcome(state=TurnState.FAILED, reply=TIMED_OUT, error_kind="timeout", error=reason)
+    return Outcome(
+        state=TurnState.DONE,
+        reply=conversation.reply,
+        said=conversation.said,
+        steps=[conversation.last] if conversation.last else [],
+        model=conversation.model,
+        prompt_tokens=conversation.prompt_tokens,
+        completion_tokens=conversation.completion_tokens,
+        model_seconds=conversation.model_seconds,
+    )
+
+
+async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
+    async def record(step: journal.Step) -> None:
+        await in_database(
+            journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step]
+        )
+        turn.steps.append(step)
+
+    platform = platforms.get(turn.context.platform)
+    async with presence.shown(platform, turn, http=http) as on_text:
+        agent = AIAgent(
+            model=model_client(http), tools=tool_registry(), context=turn.context, record=record, on_text=on_text
+        )
+        return await agent.run_conversation(turn.asked, history=turn.history, steps=tuple(turn.steps))
+
+
+async def _close(turn: OpenTurn, outcome: Outcome) -> Closed:
+    for wait in range(1, CLOSE_RETRIES + 1):
+        try:
+            return await in_database(close, turn, outcome)
+        except DatabaseError as error:
+            log.warning("Could not commit turn %s (%s); trying again in %d s.", turn.turn_id, type(error).__name__, wait)
+            await asyncio.sleep(wait)
+    return await in_database(close, turn, outcome)
+
+
+async def _hand_back(turn: OpenTurn, *, wait: float) -> None:
+    try:
+        await in_database(give_up_early, turn, wait=wait)
+    except (LaneLost, DatabaseError) as error:
+        log.warning("Could not hand turn %s back (%s); its lease will end.", turn.turn_id, type(error).__name__)
+
+
+@functools.lru_cache(maxsize=4)
+def model_client(http: aiohttp.ClientSession) -> ModelClient:
+    """The process's model client on its HTTP session."""
+    return ModelClient(http=http, config=ModelConfig.from_settings())
