@@ -21,6 +21,7 @@ def later() -> str:
     return "(clock_timestamp() + %s * interval '1 second')"
 
 
-def parameter(moment: datetime | None) -> object:
+def parameter(moment: datetime | None) -> str | datetime | None:
     """`moment` as a parameter of raw SQL."""
-    return connection.ops.adapt_datetimefield_value(moment) if moment else None
+    adapted: str | datetime | None = connection.ops.adapt_datetimefield_value(moment) if moment else None
+    return adapted

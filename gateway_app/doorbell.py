@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from celery import Task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -24,7 +25,7 @@ def ring(contexts: Iterable[SessionContext]) -> None:
     from gateway_app.tasks import run_turn
 
     for context in contexts:
-        if not _publish(lambda context=context: run_turn.apply_async(args=[context.to_json()])):
+        if not _publish(run_turn, context.to_json()):
             return
 
 
@@ -33,7 +34,7 @@ def ring_delivery(keys: Iterable[str]) -> None:
     from gateway_app.tasks import deliver
 
     for key in keys:
-        if not _publish(lambda key=key: deliver.apply_async(args=[key])):
+        if not _publish(deliver, key):
             return
 
 
@@ -62,9 +63,7 @@ def _contexts(keys: list[str]) -> dict[str, SessionContext]:
     """The contexts of the oldest open message in each session's lane."""
     oldest: dict[str, SessionSource] = {}
     found = (
-        InboundMessage.objects.filter(
-            lane__kind=LaneKind.TURNS, lane__key__in=keys, state__in=OPEN_STATES
-        )
+        InboundMessage.objects.filter(lane__kind=LaneKind.TURNS, lane__key__in=keys, state__in=OPEN_STATES)
         .order_by("lane_id", "-seq")
         .values_list("lane__key", "source")
     )
@@ -74,9 +73,9 @@ def _contexts(keys: list[str]) -> dict[str, SessionContext]:
     return {key: context_of(source, session_id=sessions[key].session_id) for key, source in oldest.items()}
 
 
-def _publish(publish: Callable[[], object]) -> bool:
+def _publish(task: Task, argument: object) -> bool:
     try:
-        publish()
+        task.apply_async(args=[argument])
     except Exception as error:  # a broker's client raises its own, kombu's and the socket's errors
         metrics.RINGS.labels(outcome="failed").inc()
         log.warning("The broker did not take a ring (%s); the sweep will ring again.", type(error).__name__)

@@ -47,7 +47,10 @@ class Accepted:
 
 
 def accept(
-    events: Sequence[InboundEvent], *, unreadable: Sequence[UnreadableEvent] = (), assert_held: Callable[[], None] | None = None
+    events: Sequence[InboundEvent],
+    *,
+    unreadable: Sequence[UnreadableEvent] = (),
+    assert_held: Callable[[], None] | None = None,
 ) -> Accepted:
     """Writes a batch of events in one transaction: inbox rows, sessions and channels.
 
@@ -87,7 +90,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
     channels.note(event.source for events in welcome.values() for event in events)
     depths = _depths([place.lane_id for place in places.values()])
 
-    values: list[Sequence[object]] = []
+    values: list[Sequence[rows.Value]] = []
     refusals: dict[str, Refusal] = {}
     for key, events in welcome.items():
         place = places[key]
@@ -182,7 +185,17 @@ def _record_unreadable(unreadable: Sequence[UnreadableEvent]) -> None:
         InboundMessage,
         columns=("platform", "account", "event_id", "source", "user_id", "text", "message_id", "state", "reason"),
         rows=[
-            (event.platform, event.account, event.event_id, "{}", "", "", "", InboundState.REJECTED.value, clean(event.reason))
+            (
+                event.platform,
+                event.account,
+                event.event_id,
+                "{}",
+                "",
+                "",
+                "",
+                InboundState.REJECTED.value,
+                clean(event.reason),
+            )
             for event in unreadable
         ],
         ignore_conflicts=True,

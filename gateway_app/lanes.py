@@ -85,12 +85,12 @@ def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> d
     keys = sorted(counts)
     now = clock.now()
     wake_at = now if is_rung else "NULL"
-    values: list[object] = []
+    values: list[str | int] = []
     for key in keys:
         values += [kind.value, key, counts[key]]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "  # noqa: S608
+            f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "
             + ", ".join([f"(%s, %s, %s, {wake_at})"] * len(keys))
             + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
             f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
@@ -106,7 +106,7 @@ def put_and_claim(*, kind: LaneKind, key: str, count: int) -> tuple[Place, Claim
     free = FREE.format(now=now)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {TABLE} (kind, key, tail, wake_at, lease_owner, lease_until, fence)"  # noqa: S608
+            f"INSERT INTO {TABLE} (kind, key, tail, wake_at, lease_owner, lease_until, fence)"
             f" VALUES (%s, %s, %s, {now}, %s, {clock.later()}, 1)"
             f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at,"
             f" lease_owner = CASE WHEN {free} THEN excluded.lease_owner ELSE {TABLE}.lease_owner END,"
@@ -128,7 +128,7 @@ def claim(*, kind: LaneKind, key: str) -> Claim | None:
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"  # noqa: S608
+            f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"
             f" WHERE kind = %s AND key = %s AND {FREE.format(now=clock.now())} RETURNING id, fence, tail",
             [owner, settings.LANE_LEASE_SECONDS, kind.value, key],
         )
@@ -144,7 +144,7 @@ def hold(claim: Claim) -> None:
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",  # noqa: S608
+            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",
             [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
         )
         row = cursor.fetchone()
@@ -162,13 +162,13 @@ def release(claim: Claim, *, wake_at: datetime | None = None) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = %s"  # noqa: S608
+            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = %s"
             " WHERE id = %s AND fence = %s AND tail = %s RETURNING id",
             [clock.parameter(wake_at), claim.lane_id, claim.fence, claim.tail],
         )
         if cursor.fetchone():
             return True
-        cursor.execute(f"SELECT 1 FROM {TABLE} WHERE id = %s AND fence = %s", [claim.lane_id, claim.fence])  # noqa: S608
+        cursor.execute(f"SELECT 1 FROM {TABLE} WHERE id = %s AND fence = %s", [claim.lane_id, claim.fence])
         return cursor.fetchone() is None
 
 
@@ -176,7 +176,7 @@ def release_later(claim: Claim, *, wait: float) -> None:
     """Gives the lane back with its item undone, to be rung again after `wait` seconds."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = {clock.later()}"  # noqa: S608
+            f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = {clock.later()}"
             " WHERE id = %s AND fence = %s",
             [wait, claim.lane_id, claim.fence],
         )
@@ -190,7 +190,7 @@ def renew(claims: Iterable[Claim]) -> set[int]:
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE "  # noqa: S608
+            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE "
             + " OR ".join(["(id = %s AND fence = %s)"] * len(held))
             + " RETURNING id",
             [settings.LANE_LEASE_SECONDS, *(value for claim in held for value in (claim.lane_id, claim.fence))],
@@ -206,7 +206,7 @@ def due(*, limit: int) -> list[tuple[str, str]]:
     """Kind and key of lanes that want to be rung: something waits, its time has come, and nobody holds them."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT kind, key FROM {TABLE} WHERE wake_at IS NOT NULL AND wake_at <= {clock.now()}"  # noqa: S608
+            f"SELECT kind, key FROM {TABLE} WHERE wake_at IS NOT NULL AND wake_at <= {clock.now()}"
             f" AND {FREE.format(now=clock.now())} ORDER BY wake_at LIMIT %s",
             [limit],
         )
@@ -217,7 +217,7 @@ def wake(*, lane_id: int) -> None:
     """Asks for a ring at the next sweep; used where an operator puts a dead item back."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET wake_at = {clock.now()}, tail = tail + 1 WHERE id = %s",  # noqa: S608
+            f"UPDATE {TABLE} SET wake_at = {clock.now()}, tail = tail + 1 WHERE id = %s",
             [lane_id],
         )
 

@@ -7,18 +7,20 @@ from typing import Any
 
 from django.db import connection, models
 
+Value = str | int | float | None
+
 
 def insert(
     model: type[models.Model],
     *,
     columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
+    rows: Sequence[Sequence[Value]],
     returning: Sequence[str] = (),
     ignore_conflicts: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """Inserts `rows` and returns the `returning` columns of those that were inserted. Values must be plain SQL types."""
+    """Inserts `rows` and returns the `returning` columns of those that were inserted."""
     row_sql = f"({', '.join(['%s'] * len(columns))})"
-    sql = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {', '.join([row_sql] * len(rows))}"  # noqa: S608
+    sql = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {', '.join([row_sql] * len(rows))}"
     if ignore_conflicts:
         sql += " ON CONFLICT DO NOTHING"
     if returning:

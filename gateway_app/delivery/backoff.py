@@ -12,6 +12,8 @@ def wait_before(*, attempt: int, retry_after: float | None = None) -> float:
 
     A platform's own `retry_after` is never shortened.
     """
-    ceiling = min(settings.DELIVERY_BACKOFF_SECONDS * 2 ** max(attempt - 2, 0), settings.DELIVERY_BACKOFF_MAX_SECONDS)
-    wait = ceiling * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
+    ceiling: float = min(
+        settings.DELIVERY_BACKOFF_SECONDS * 2 ** max(attempt - 2, 0), settings.DELIVERY_BACKOFF_MAX_SECONDS
+    )
+    wait: float = ceiling * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
     return max(wait, retry_after or 0.0)

@@ -91,7 +91,7 @@ def take_head(claim: Claim) -> Head | None:
     now = clock.now()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET attempts = attempts + 1, state = 'sending',"  # noqa: S608
+            f"UPDATE {TABLE} SET attempts = attempts + 1, state = 'sending',"
             " unknown_outcomes = unknown_outcomes + CASE WHEN state = 'sending' THEN 1 ELSE 0 END"
             f" WHERE id = (SELECT id FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')"
             " ORDER BY seq LIMIT 1)"
@@ -149,7 +149,7 @@ def record_sent(head: Head, *, platform_message_id: str) -> None:
     """The platform took the part. Must run in a transaction in which the caller holds the lane."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"  # noqa: S608
+            f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"
             " WHERE id = %s",
             [platform_message_id[:255], head.part.part_id],
         )
@@ -166,13 +166,13 @@ def record_failed(
     wait = wait_before(attempt=head.part.attempts + 1, retry_after=retry_after)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET state = 'waiting', error = %s, next_attempt_at = {clock.later()},"  # noqa: S608
+            f"UPDATE {TABLE} SET state = 'waiting', error = %s, next_attempt_at = {clock.later()},"
             " unknown_outcomes = unknown_outcomes + %s WHERE id = %s",
             [reason, wait, int(unknown), head.part.part_id],
         )
         if closes_account:
             cursor.execute(
-                f"INSERT INTO {GATE} (platform, account, closed_until) VALUES (%s, %s, {clock.later()})"  # noqa: S608
+                f"INSERT INTO {GATE} (platform, account, closed_until) VALUES (%s, %s, {clock.later()})"
                 " ON CONFLICT (platform, account) DO UPDATE SET closed_until = CASE"
                 f" WHEN excluded.closed_until > {GATE}.closed_until THEN excluded.closed_until"
                 f" ELSE {GATE}.closed_until END",
@@ -185,7 +185,7 @@ def bury(head: Head, *, reason: str) -> None:
     """The part becomes a dead letter, visible and replayable in the admin; the lane goes on."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET state = 'dead', error = %s, finished_at = {clock.now()} WHERE id = %s",  # noqa: S608
+            f"UPDATE {TABLE} SET state = 'dead', error = %s, finished_at = {clock.now()} WHERE id = %s",
             [reason, head.part.part_id],
         )
     metrics.DELIVERIES.labels(platform=head.platform, outcome="dead").inc()

@@ -66,11 +66,15 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
         )  # fmt: skip
     except (UnknownOutcome, TimeoutError) as error:
         reason = str(error) or f"no answer within {settings.SEND_TIMEOUT_SECONDS:g} s"
-        log.warning("%s part %s (attempt %s) has an unknown outcome: %s", head.platform, part.part_id, part.attempts, reason)
+        log.warning(
+            "%s part %s (attempt %s) has an unknown outcome: %s", head.platform, part.part_id, part.attempts, reason
+        )
         return await in_database(_record_failed, claim, head, reason=reason, unknown=True)
     except Exception as error:
         log.exception("Sending part %s to %s failed.", part.part_id, head.platform)
-        return await in_database(_record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True)
+        return await in_database(
+            _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
+        )
     return await in_database(_record_sent, claim, head, platform_message_id=message_id)
 
 

@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('seq', models.BigIntegerField(help_text='Place in the chat.')),
-                ('idempotency_key', models.CharField(help_text='Names the part for ever; given to platforms that can tell doubles by it.', max_length=128, unique=True)),
+                ('idempotency_key', models.CharField(help_text='Names the part for ever; platforms that can tell doubles get it.', max_length=128, unique=True)),
                 ('platform', models.CharField(max_length=32)),
                 ('account', models.CharField(blank=True, max_length=128)),
                 ('chat_id', models.CharField(max_length=255)),

@@ -22,7 +22,9 @@ class OutboundPart(models.Model):
     lane = models.ForeignKey("Lane", on_delete=models.PROTECT, related_name="outbound", db_index=False)
     seq = models.BigIntegerField(help_text="Place in the chat.")
     idempotency_key = models.CharField(
-        max_length=128, unique=True, help_text="Names the part for ever; given to platforms that can tell doubles by it."
+        max_length=128,
+        unique=True,
+        help_text="Names the part for ever; platforms that can tell doubles get it.",
     )
     platform = models.CharField(max_length=32)
     account = models.CharField(max_length=128, blank=True)

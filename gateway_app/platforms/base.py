@@ -96,10 +96,10 @@ class Platform(ABC):
         `part.unknown_outcomes` is not 0, the text says visibly that it may be a repetition.
         """
 
-    async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+    async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:  # noqa: B027
         """Tells the chat that an answer is on its way; called every few seconds while a turn runs. Never raises."""
 
-    async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:
+    async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:  # noqa: B027
         """Shows the reply so far (`text` is all of it). Called at most every 50 ms. Never raises."""
 
     async def listen(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:

@@ -21,7 +21,7 @@ def load(*, session_pk: int, budget: int) -> list[dict[str, Any]]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"  # noqa: S608
+            f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"
             " WHERE session_id = %s ORDER BY id DESC LIMIT %s",
             [session_pk, settings.HISTORY_MAX_MESSAGES],
         )

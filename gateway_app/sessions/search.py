@@ -20,14 +20,14 @@ def find(*, session_key: str | None = None, query: str, limit: int = 20) -> list
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(
-                f"SELECT m.id FROM {TABLE}_fts f JOIN {TABLE} m ON m.id = f.rowid"  # noqa: S608
+                f"SELECT m.id FROM {TABLE}_fts f JOIN {TABLE} m ON m.id = f.rowid"
                 " JOIN gateway_app_session s ON s.id = m.session_id"
                 f" WHERE {TABLE}_fts MATCH %s AND (%s OR s.session_key = %s) ORDER BY rank, m.id DESC LIMIT %s",
                 [" ".join(f'"{word}"' for word in words), session_key is None, session_key or "", limit],
             )
         else:
             cursor.execute(
-                f"SELECT m.id FROM {TABLE} m JOIN gateway_app_session s ON s.id = m.session_id,"  # noqa: S608
+                f"SELECT m.id FROM {TABLE} m JOIN gateway_app_session s ON s.id = m.session_id,"
                 " plainto_tsquery('simple', %s) query"
                 " WHERE to_tsvector('simple', m.content) @@ query AND (%s OR s.session_key = %s)"
                 " ORDER BY ts_rank(to_tsvector('simple', m.content), query) DESC, m.id DESC LIMIT %s",

@@ -96,7 +96,7 @@ def _finish(turn: OpenTurn, outcome: Outcome) -> None:
     dead = outcome.state is TurnState.DEAD
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"  # noqa: S608
+            f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"
             f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s",
             [
                 outcome.state.value, outcome.error_kind, outcome.error, outcome.model, outcome.prompt_tokens,
@@ -104,7 +104,7 @@ def _finish(turn: OpenTurn, outcome: Outcome) -> None:
             ],
         )  # fmt: skip
         cursor.execute(
-            f"UPDATE {INBOX} SET state = %s, reason = %s, finished_at = {clock.now()} WHERE turn_id = %s",  # noqa: S608
+            f"UPDATE {INBOX} SET state = %s, reason = %s, finished_at = {clock.now()} WHERE turn_id = %s",
             [(InboundState.DEAD if dead else InboundState.DONE).value, outcome.error if dead else "", turn.turn_id],
         )
 

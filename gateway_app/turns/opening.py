@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from gateway_app import clock, lanes, rows
+from gateway_app import lanes, rows
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import InboundState
@@ -67,7 +67,7 @@ def open_next(claim: Claim) -> OpenTurn | None:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"  # noqa: S608
+            f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"
             " WHERE lane_id = %s AND state IN ('waiting', 'running') ORDER BY seq",
             [claim.lane_id],
         )
@@ -77,7 +77,7 @@ def open_next(claim: Claim) -> OpenTurn | None:
         return None
     unfinished = found[0][4]
     waiting = [
-        Waiting(row_id, SessionSource.from_json(json.loads(source) if isinstance(source, str) else source), text, message_id)
+        Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id)
         for row_id, source, text, message_id, turn_id in found
         if turn_id == unfinished
     ]
@@ -97,8 +97,7 @@ def _start(claim: Claim, waiting: list[Waiting]) -> OpenTurn:
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {INBOX} SET state = %s, turn_id = %s"  # noqa: S608
-            f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
+            f"UPDATE {INBOX} SET state = %s, turn_id = %s WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, turn_id, *(message.row_id for message in waiting)],
         )
     return _opened(claim, turn_id=turn_id, attempts=1, session=session, waiting=waiting, steps=[])
@@ -109,9 +108,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
     steps = journal.load(turn_id=turn_id)
-    return _opened(
-        claim, turn_id=turn_id, attempts=turn.attempts, session=turn.session, waiting=waiting, steps=steps
-    )
+    return _opened(claim, turn_id=turn_id, attempts=turn.attempts, session=turn.session, waiting=waiting, steps=steps)
 
 
 def _opened(

@@ -114,9 +114,7 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
 
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
     async def record(step: journal.Step) -> None:
-        await in_database(
-            journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step]
-        )
+        await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step])
         turn.steps.append(step)
 
     platform = platforms.get(turn.context.platform)
@@ -132,7 +130,7 @@ async def _close(turn: OpenTurn, outcome: Outcome) -> Closed:
         try:
             return await in_database(close, turn, outcome)
         except DatabaseError as error:
-            log.warning("Could not commit turn %s (%s); trying again in %d s.", turn.turn_id, type(error).__name__, wait)
+            log.warning("Could not commit turn %s, next try in %d s: %s", turn.turn_id, wait, type(error).__name__)
             await asyncio.sleep(wait)
     return await in_database(close, turn, outcome)
 
