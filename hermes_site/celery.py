@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
-# Celery reads this when it builds its table of pools, so it must be set before Celery is imported:
-# `-P custom` then means our asyncio pool.
+# `celery -A hermes_site worker` takes its pool from CELERY_WORKER_POOL. The explicit `-P custom` means the same
+# only where this was set before the program started, such as in processes that this one starts.
 os.environ.setdefault("CELERY_CUSTOM_WORKER_POOL", "gateway_app.worker.pool:TaskPool")
 
 from celery import Celery

@@ -164,6 +164,9 @@ WORKERS = env.whole("HERMES_WORKERS", default=os.cpu_count() or 1, least=1, most
 """Worker processes of the all-in-one; one per core, since one process fills one core."""
 WORKER_CONCURRENCY = env.whole("HERMES_WORKER_CONCURRENCY", default=600, least=1, most=10_000)
 """Turns one worker process holds in flight; each costs about 50 kB while it waits for the model."""
+CELERY_WORKER_POOL = "gateway_app.worker.pool:TaskPool"
+"""Used without `-P`; `-P threads` and `-P solo` run the same tasks."""
+CELERY_WORKER_CONCURRENCY = WORKER_CONCURRENCY
 WORKER_THREADS = env.whole("HERMES_WORKER_THREADS", default=2, least=1, most=64)
 """Threads (and so connections) per worker process for tasks that are not coroutines: sweeps, pruning."""
 CANCEL_GRACE_SECONDS = env.number("HERMES_CANCEL_GRACE_SECONDS", default=5, least=0.1, most=300)
