@@ -30,8 +30,10 @@ from .opening import OpenTurn, claim_and_open, give_up_early
 log = logging.getLogger(__name__)
 
 CLOSE_RETRIES = 5
-"""Commits of a finished turn are tried again this often while the database is out of reach, each after a second more:
-the reply has been paid for. After that the lease ends and another worker asks the model again."""
+"""Commits of a finished turn are tried again this often while the database is out of reach: the reply has been paid
+for. After that the lease ends and another worker asks the model again."""
+CLOSE_WAIT_SECONDS = 1.0
+"""Before the first of these tries; each further wait is longer by as much."""
 
 GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
@@ -126,12 +128,12 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
 
 async def _close(turn: OpenTurn, outcome: Outcome) -> Closed:
-    for wait in range(1, CLOSE_RETRIES + 1):
+    for failures in range(1, CLOSE_RETRIES + 1):
         try:
             return await in_database(close, turn, outcome)
         except DatabaseError as error:
-            log.warning("Could not commit turn %s, next try in %d s: %s", turn.turn_id, wait, type(error).__name__)
-            await asyncio.sleep(wait)
+            log.warning("Could not commit turn %s (%s); trying again.", turn.turn_id, type(error).__name__)
+            await asyncio.sleep(CLOSE_WAIT_SECONDS * failures)
     return await in_database(close, turn, outcome)
 
 
