@@ -8,6 +8,7 @@ from .listener import Listener
 from .outbox import OutboundPart, SendGate
 from .session import Session, TranscriptMessage
 from .turn import Turn, TurnStep
+from .webchat import WebConversation
 
 __all__ = [
     "Channel",
@@ -21,4 +22,5 @@ __all__ = [
     "TranscriptMessage",
     "Turn",
     "TurnStep",
+    "WebConversation",
 ]
