@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.db import connection
 
@@ -25,3 +25,11 @@ def parameter(moment: datetime | None) -> str | datetime | None:
     """`moment` as a parameter of raw SQL."""
     adapted: str | datetime | None = connection.ops.adapt_datetimefield_value(moment) if moment else None
     return adapted
+
+
+def read() -> datetime:
+    """The database's time, for ages shown to people."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {now()}", [])
+        (moment,) = cursor.fetchone()
+    return moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)

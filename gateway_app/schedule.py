@@ -1,0 +1,98 @@
+"""The beat schedule: what the fleet does by the clock, written into django-celery-beat's tables.
+
+The settings own each entry's task, period, queue and expiry, and `ensure()` puts them back at every start.
+Whether an entry is enabled belongs to the operator, and entries with other names are never touched.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from gateway_app.queues import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task that beat publishes every `seconds`."""
+
+    name: str
+    task: str
+    seconds: float
+    description: str
+
+    @property
+    def expire_seconds(self) -> int:
+        """A task that nobody took before the next one is due is of no use; whole seconds, at least 1."""
+        return max(1, math.ceil(self.seconds))
+
+
+def entries() -> list[Entry]:
+    """Everything that the gateway schedules, with the periods that the settings ask for."""
+    return [
+        Entry(
+            "gateway: sweep",
+            "gateway_app.tasks.sweep",
+            settings.SWEEP_SECONDS,
+            "Rings for lanes that have something due and no worker. Without it a lost ring is never made good.",
+        ),
+        Entry(
+            "gateway: canary",
+            "gateway_app.tasks.canary",
+            settings.CANARY_SECONDS,
+            "Proves that tasks come through the queue. Without it /readyz fails.",
+        ),
+    ]
+
+
+def ensure() -> int:
+    """Makes the tables agree with `entries()`; returns how many rows were written.
+
+    Safe to run at every start and in several processes at once; where nothing differs nothing is written, so
+    that a running beat does not load its schedule again.
+    """
+    with transaction.atomic():
+        written = sum(_ensure(entry) for entry in entries())
+        if written:
+            PeriodicTasks.update_changed()
+    return written
+
+
+def _ensure(entry: Entry) -> bool:
+    wanted = {
+        "task": entry.task,
+        "interval_id": _interval(entry.seconds).pk,
+        "crontab_id": None,
+        "solar_id": None,
+        "clocked_id": None,
+        "args": "[]",
+        "kwargs": "{}",
+        "queue": Queue.MAINTENANCE.value,
+        "expires": None,
+        "expire_seconds": entry.expire_seconds,
+        "one_off": False,
+        "description": entry.description,
+    }
+    rows = PeriodicTask.objects.filter(name=entry.name)
+    found = rows.values(*wanted).first()
+    if found == wanted:
+        return False
+    if found is None:
+        # Ignored where another process has just made the row.
+        PeriodicTask.objects.bulk_create([PeriodicTask(name=entry.name, **wanted)], ignore_conflicts=True)
+    rows.update(**wanted)
+    return True
+
+
+def _interval(seconds: float) -> IntervalSchedule:
+    """The first interval of this length. Two processes may each make one; any serves."""
+    if seconds == int(seconds):
+        wanted = {"every": int(seconds), "period": IntervalSchedule.SECONDS}
+    else:
+        wanted = {"every": round(seconds * 1_000_000), "period": IntervalSchedule.MICROSECONDS}
+    found = IntervalSchedule.objects.filter(**wanted).order_by("pk").first()
+    return found or IntervalSchedule.objects.create(**wanted)
