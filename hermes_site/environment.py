@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import io
+import math
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway_app.fleet.record import running
+
 TRUE_WORDS = frozenset({"true", "1", "yes", "on"})
-FALSE_WORDS = frozenset({"false", "0", "no", "off", ""})
+FALSE_WORDS = frozenset({"false", "0", "no", "off"})
+DOTENV_LINE = re.compile(r"(export )?[A-Za-z_][A-Za-z_0-9]*=")
 
 
 class Environment:
-    """Reads settings from `variables` (the process environment unless told otherwise)."""
+    """Reads settings from `variables` (the process environment unless told otherwise). Empty means not set."""
 
     def __init__(self, variables: Mapping[str, str] | None = None) -> None:
         self.variables = os.environ if variables is None else variables
@@ -30,6 +37,8 @@ class Environment:
         if found is None:
             return default
         word = found.strip().lower()
+        if not word:
+            return default
         if word in TRUE_WORDS:
             return True
         if word in FALSE_WORDS:
@@ -45,7 +54,7 @@ class Environment:
             value = float(found)
         except ValueError:
             raise wrong(name, found, allowed) from None
-        if not value >= least or (most is not None and value > most):
+        if not math.isfinite(value) or value < least or (most is not None and value > most):
             raise wrong(name, found, allowed)
         return value
 
@@ -60,23 +69,28 @@ class Environment:
         return [item.strip() for item in self.variables.get(name, "").split(",") if item.strip()]
 
     def url(self, name: str, *, schemes: tuple[str, ...], default: str = "") -> str:
+        """A URL without its trailing slash. It may hold a password, so an error repeats only its scheme."""
         found = self.text(name, default)
-        scheme, separator, _ = found.partition("://")
+        scheme, separator, rest = found.partition("://")
+        allowed = "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in schemes)
         if found and not (separator and scheme in schemes):
-            # A URL may hold a password: only its scheme is repeated.
-            allowed = "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in schemes)
             raise wrong(name, f"{scheme}://…" if separator else "no URL", allowed)
+        if found and not (rest.strip("/") and _is_readable(found)):
+            raise wrong(name, f"{scheme}://…, which cannot be read", f"{allowed} and goes on as URLs do")
         return found.rstrip("/")
 
     def database(self, name: str, *, default: str) -> dict[str, Any]:
-        """A Django DATABASES entry from a URL: `postgres://…` or `sqlite:///path`."""
+        """A Django DATABASES entry from a URL: `postgres://user:password@host:port/name` or `sqlite:///path`."""
         found = self.url(name, schemes=("postgres", "postgresql", "sqlite"), default=default)
-        return dict(environ.Env.db_url_config(found))
+        entry = dict(environ.Env.db_url_config(found))
+        if not entry["NAME"]:
+            raise wrong(name, "a URL without a database's name", "for example postgres://user:password@host:5432/name")
+        return entry
 
     def bind(self, name: str, *, default: str) -> tuple[str, int]:
         found = self.text(name, default)
         host, _, port = found.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
             raise wrong(name, found, "host:port, for example 127.0.0.1:8000")
         return host.strip("[]"), int(port)
 
@@ -87,27 +101,28 @@ def wrong(name: str, found: str, allowed: str) -> ImproperlyConfigured:
 
 
 def load_dotenv(path: Path) -> None:
-    """Adds `KEY=value` lines of `path` to the process environment; what is already set there wins."""
-    if path.is_file():
-        environ.Env.read_env(str(path), overwrite=False)
+    """Adds the `KEY=value` lines of `path` to the process environment; what is already set there wins."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ImproperlyConfigured(f"{path} cannot be read: {reason}.") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#") and not DOTENV_LINE.match(line):
+            # The line itself may hold a secret.
+            raise ImproperlyConfigured(f"{path}, line {number}: allowed are KEY=value, # a comment, and an empty line.")
+    environ.Env.read_env(io.StringIO(text), overwrite=False)
 
 
 def load_runtime_record(path: Path) -> None:
-    """Takes over the addresses of the embedded services of a running `manage.py up`.
+    """Takes over the addresses of a running `manage.py up`, so that a command in a second terminal joins it.
 
-    So that `manage.py chat` in a second terminal finds the same broker and model. Variables already set win.
-    The record is only believed while the process that wrote it lives; see `gateway_app.fleet.record`.
+    What is already set wins. The record counts only while the very process that wrote it lives.
     """
-    try:
-        record = json.loads(path.read_text())
-        pid = int(record["pid"])
-        addresses = dict(record["environment"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if not Path(f"/proc/{pid}").exists():
-        return
-    for name, value in addresses.items():
-        os.environ.setdefault(str(name), str(value))
+    if record := running(path):
+        os.environ.update(record.joinable(os.environ))
 
 
 def generated_secret(folder: Path, name: str) -> str:
@@ -118,18 +133,34 @@ def generated_secret(folder: Path, name: str) -> str:
     """
     path = folder / f"{name}.secret"
     try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        pass
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _place_secret(path)
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"HERMES_HOME: {path} cannot be read or made: {error.strerror}; allowed: a folder this user can write to."
+        ) from None
+    if not secret:
+        raise ImproperlyConfigured(f"{path} is empty; remove it to have a new secret made.")
+    return secret
+
+
+def _place_secret(path: Path) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
     finally:
         draft.unlink()
-    return path.read_text().strip()
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        urlsplit(url).port  # noqa: B018 (raises for a port that is no number)
+    except ValueError:
+        return False
+    return True

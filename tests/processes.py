@@ -36,7 +36,7 @@ def database_url() -> str:
     """The DATABASE_URL of the database this test runs on, whichever parallel process it runs in."""
     found = connection.settings_dict
     if connection.vendor == "sqlite":
-        return f"sqlite:///{found['NAME']}"
+        return f"sqlite:///{quote(found['NAME'])}"
     login = quote(found["USER"], safe="") + (f":{quote(found['PASSWORD'], safe='')}" if found["PASSWORD"] else "")
     port = f":{found['PORT']}" if found["PORT"] else ""
     folder = found["OPTIONS"].get("host")
