@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from django.conf import settings
 from yarl import URL
 
@@ -35,10 +34,10 @@ logger = logging.getLogger(__name__)
 ERROR_BODY_MAX_BYTES = 65_536
 """An error's report is read up to here; the rest of its body is not worth the wait."""
 
-DRAIN_SECONDS = 1.0
-"""The wait, after a stream's last event, for the end of its body, without which the connection cannot be used again."""
+END_SECONDS = 1.0
+"""The wait, once the model has finished, for the usage and for the body's end, which lets the connection be kept."""
 
-NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError)
+NETWORK_ERRORS = (aiohttp.ClientError, OSError)
 """What aiohttp raises for a peer that fails. Time-outs are among them: TimeoutError is an OSError."""
 
 encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -242,16 +241,17 @@ class ModelClient:
     async def _read_stream(self, response: aiohttp.ClientResponse, draft: Draft, audience: Audience) -> None:
         """Reads events until the one that ends the stream.
 
-        A stream that breaks off is an error, unless the model had said that it was finished: then only its
-        usage is lost.
+        A stream that breaks off or falls silent is an error, unless the model had said that it was finished: then
+        only its usage is lost.
         """
         parser = EventParser()
         async with aclosing(self._events(response, parser)) as events:
             while True:
                 try:
-                    data = await anext(events, None)
+                    async with asyncio.timeout(END_SECONDS if draft.finish_reason else None):
+                        data = await anext(events, None)
                     text = draft.add(data) if data and data != DONE else ""
-                except ModelError:
+                except (ModelError, TimeoutError):
                     if draft.finish_reason:
                         return
                     raise
@@ -291,7 +291,7 @@ class ModelClient:
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         try:
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(END_SECONDS):
                 while await response.content.readany():
                     pass
         except NETWORK_ERRORS:
@@ -304,7 +304,7 @@ class ModelClient:
             return ModelError(ModelErrorKind.CONNECTION, detail)
         if isinstance(error, TimeoutError):
             return ModelError(ModelErrorKind.TIMEOUT, f"silent for {self._config.timeout_seconds:g} s")
-        if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError | HttpProcessingError):
+        if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
             return ModelError(ModelErrorKind.INVALID_REPLY, detail)
         return ModelError(ModelErrorKind.CONNECTION, detail)
 

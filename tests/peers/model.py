@@ -107,7 +107,7 @@ class ModelPeer:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """The last requests: `at`, `headers`, `status`, and, of well-formed ones, `model`, `stream`, `text`, `body`."""
+        """`at`, `path`, `headers`, `peer_port`, `status`, and, if well-formed, `model`, `stream`, `text`, `body`."""
         return self.records.requests()
 
     @property
@@ -188,7 +188,14 @@ class ModelPeer:
 
     async def _complete(self, request: web.BaseRequest) -> web.StreamResponse:
         raw = await request.read()
-        record: dict[str, Any] = {"at": time.time(), "headers": dict(request.headers), "status": None}
+        record: dict[str, Any] = {
+            "at": time.time(),
+            "path": request.path_qs,
+            "headers": dict(request.headers),
+            "status": None,
+        }
+        if request.transport is not None:
+            record["peer_port"] = request.transport.get_extra_info("peername")[1]
         self.records.begin(record)
         status: int | None = None
         try:
@@ -221,7 +228,7 @@ class ModelPeer:
             return web.json_response({"error": error}, status=behaviour.status, headers=behaviour.headers), True
         streamed = bool(call.get("stream")) and behaviour.streams
         if behaviour.body is not None:
-            pieces, content_type, streamed = [behaviour.body.encode()], behaviour.content_type, False
+            pieces, content_type, streamed = [behaviour.body], behaviour.content_type, False
         elif streamed:
             answer, calls = compose(call, behaviour, text=text)
             pieces = stream_events(call, behaviour, answer, calls, size=len(raw))

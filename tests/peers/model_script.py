@@ -26,8 +26,8 @@ class Behaviour:
     error: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the error object that goes with a status of 400 or more: message, type, param, code."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
-    """Sent as it is instead of an answer."""
+    body: bytes | None = None
+    """Sent as it is instead of an answer; in JSON, text."""
     content_type: str = "application/json"
     """Of `body`."""
     answer: str | None = None
@@ -50,7 +50,14 @@ class Behaviour:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Behaviour:
-        return cls(**{**value, "tool_calls": tuple(value.get("tool_calls", ()))})
+        body = value.get("body")
+        return cls(
+            **{
+                **value,
+                "tool_calls": tuple(value.get("tool_calls", ())),
+                "body": None if body is None else body.encode(),
+            }
+        )
 
 
 @dataclass(kw_only=True)
