@@ -10,6 +10,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hermes_site.settings")
 os.environ.setdefault("CELERY_CUSTOM_WORKER_POOL", "gateway_app.worker.pool:TaskPool")
 
 from celery import Celery
+from celery.signals import worker_init
+
+from gateway_app.worker import redis_guard
+
+worker_init.connect(redis_guard.install)
 
 app = Celery("hermes_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -38,11 +38,14 @@ log = logging.getLogger(__name__)
 
 Callback = Callable[..., Any]
 
+LAZY_SECONDS = 0.01
+"""How long the end of a coroutine may wait for others, to be recorded with them. While slots are free nothing waits
+for it, and each wake-up of the hub costs as much as a tenth of a task."""
 STOP_POLL_SECONDS = 0.02
 """How often a stopping pool looks for what has ended; the hub, which could wake it, no longer runs then."""
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Job:
     """One message's task, from its start to its end. Celery keeps a weak reference to it, to terminate it."""
 
@@ -60,7 +63,7 @@ class Job:
     terminated: int | None = None
     cancelled_at: float | None = None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.args[0]}[{self.args[1]}]"
 
     def terminate(self, number: int) -> None:
@@ -80,6 +83,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._reports: deque[Callable[[], Any]] = deque()
         self._work_off_reports = promise(self._report_all, ignore_result=True)
         self._hub: Hub | None = None
+        self._will_wake = self._is_reporting = False
         self._hubless = threading.RLock()
         self._semaphore: Any = self.options.get("semaphore") or _BlockingSemaphore(self.limit)
         self._stopping = False
@@ -112,6 +116,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
         """Starts a task; `target(*args)` is Celery's tracer, and the first of `args` is the task's name."""
         if self._stopping:
             return None  # unacknowledged, so the broker keeps it for another worker
+        if self._hub is not None and not self._is_reporting:
+            self._report_all()  # a slot that gets free there may come back here
         if waitforslot:
             self._semaphore.acquire()
         soft = soft_timeout or self.options.get("soft_timeout")
@@ -162,15 +168,15 @@ class TaskPool(BasePool):  # type: ignore[misc]
         try:
             result = await traced(job.target, *job.args, soft=job.soft, hard=job.hard)
         except BaseException as error:
-            self._report(self._end, job, job.failed, _failure(Terminated(job.terminated) if job.terminated else error))
+            end, result = job.failed, _failure(Terminated(job.terminated) if job.terminated else error)
         else:
+            end = job.succeeded
             if job.terminated and result[0]:
-                self._report(self._end, job, job.failed, _failure(Terminated(job.terminated)))
-            else:
-                self._report(self._end, job, job.succeeded, result)
+                end, result = job.failed, _failure(Terminated(job.terminated))
         finally:
             if job.hard:
                 overdue.cancel()
+        self._report(self._end, job, end, result, lazily=len(self._jobs) < self.limit)
 
     def _cancel_coroutine(self, job: Job, number: int) -> None:
         if job.coroutine is not None and not job.coroutine.done():
@@ -201,25 +207,38 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     # --- On the main thread ------------------------------------------------------------------------------
 
-    def _report(self, function: Callback, *args: Any) -> None:
+    def _report(self, function: Callback, *args: Any, lazily: bool = False) -> None:
         """Has the main thread call `function(*args)`, in the order of the reports; may be called in any thread.
 
-        Where the transport has no hub, the calling thread does it under a lock, as in Celery's thread pool.
+        `lazily` is for the event loop's thread: the hub is left in peace for a moment, since the next task that
+        comes takes the reports along. Where the transport has no hub, the calling thread does it under a lock,
+        as in Celery's thread pool.
         """
         self._reports.append(partial(function, *args))
-        if self._hub is not None:
-            self._hub.call_soon(self._work_off_reports)  # one wake-up for all that is reported until then
-        else:
+        if self._hub is None:
             with self._hubless:
                 self._report_all()
+        elif not lazily:
+            self._hub.call_soon(self._work_off_reports)
+        elif not self._will_wake:
+            self._will_wake = True
+            self._loop.call_later(LAZY_SECONDS, self._wake_hub)
+
+    def _wake_hub(self) -> None:
+        self._will_wake = False
+        if self._reports and self._hub is not None:
+            self._hub.call_soon(self._work_off_reports)
 
     def _report_all(self) -> None:
-        while self._reports:
-            report = self._reports.popleft()
-            try:
-                report()
-            except Exception:
-                log.exception("Celery could not take note of %s.", report)
+        self._is_reporting = True
+        try:
+            while self._reports:
+                try:
+                    self._reports.popleft()()
+                except Exception:
+                    log.exception("Celery could not take note of a task's start or end.")
+        finally:
+            self._is_reporting = False
 
     def _end(self, job: Job, callback: Callback, value: Any) -> None:
         if job not in self._jobs:
