@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from gateway_app import doorbell, health
+from gateway_app import doorbell
 from gateway_app.delivery.sender import deliver_lane
+from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.runner import run_session
@@ -35,4 +36,4 @@ async def sweep() -> None:
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def canary() -> None:
     """Proves that tasks get through the queue; /readyz looks at its age."""
-    await in_database(health.record_canary)
+    await in_database(record_canary)

@@ -7,9 +7,12 @@ recorded for its embedded services, then the defaults below.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote
 
+from kombu.entity import Exchange
+from kombu.entity import Exchange
 from kombu.entity import Queue as KombuQueue
 
 from gateway_app.queues import Queue
@@ -52,9 +55,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_celery_beat",
     "gateway_app",
+    "gateway_app.platforms.webchat",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "hermes_site.middleware.SecurityHeaders",
+    "hermes_site.middleware.DatabaseOutage",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -82,8 +88,24 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "webchat:index"
+LOGOUT_REDIRECT_URL = "sign-in"
+SIGN_IN_LINK_SECONDS = env.number("HERMES_SIGN_IN_LINK_SECONDS", default=86_400, least=1)
+"""How long a sign-in link may wait for its one use: a day, since the first start may be looked at tomorrow."""
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "hermes_site.static.HashedStatics"},
+}
+WEB_THREADS = env.whole("HERMES_WEB_THREADS", default=4, least=1, most=64)
+"""Threads of a web process for synchronous views and middleware, each with a database connection that stays open."""
+WEB_CONNECTIONS = env.whole("HERMES_WEB_CONNECTIONS", default=5_000, least=10, most=1_000_000)
+"""Connections a web process holds at once; every open chat page is one."""
+WEB_MAX_BODY_BYTES = env.whole("HERMES_WEB_MAX_BODY_BYTES", default=4 * 1024 * 1024, least=1024)
+"""Largest request that is read; a web chat message of INBOX_MAX_CHARS takes 600 kB at most."""
+WEB_STOP_SECONDS = env.number("HERMES_WEB_STOP_SECONDS", default=3, least=0.1, most=600)
+"""How long requests may go on when the web process stops; streams end at once and are taken up by their browsers."""
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
@@ -118,6 +140,8 @@ REDIS_URL = env.url(
     "REDIS_URL", schemes=("redis", "rediss", "redis+socket", "unix"), default="redis://127.0.0.1:6379/0"
 )
 """Web-chat streams, and the broker unless CELERY_BROKER_URL names another server."""
+KEY_PREFIX = env.text("HERMES_KEY_PREFIX", "hermes:")
+"""Begins every key in Redis, so that installations can share a server."""
 CELERY_BROKER_URL = env.url(
     "CELERY_BROKER_URL", schemes=("redis", "rediss", "redis+socket", "amqp", "amqps"), default=REDIS_URL
 )
@@ -147,7 +171,7 @@ if CELERY_BROKER_URL.startswith("amqp"):
     CELERY_BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE = "quorum"
 else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "global_keyprefix": env.text("HERMES_KEY_PREFIX", "hermes:"),
+        "global_keyprefix": KEY_PREFIX,
         "visibility_timeout": 300,
         "socket_timeout": 5,
         "socket_connect_timeout": 4,
@@ -155,7 +179,8 @@ else:
         "health_check_interval": 25,
     }
 
-CELERY_TASK_QUEUES = [KombuQueue(queue.value) for queue in Queue]
+CELERY_TASK_QUEUES = [KombuQueue(queue.value, Exchange(queue.value), routing_key=queue.value) for queue in Queue]
+"""Each with an exchange of its own: queues that leave it out share the default queue's, and get all its messages."""
 CELERY_TASK_DEFAULT_QUEUE = Queue.MAINTENANCE.value
 
 # --- Workers ---------------------------------------------------------------------------------------------
@@ -253,10 +278,33 @@ SEND_TIMEOUT_SECONDS = env.number("HERMES_SEND_TIMEOUT_SECONDS", default=20, lea
 # --- Listeners and platforms -----------------------------------------------------------------------------
 
 LISTENER_LEASE_SECONDS = env.number("HERMES_LISTENER_LEASE_SECONDS", default=9, least=1, most=300)
-"""A standby takes over within this plus one attempt (a third of it) after the holder's death."""
+"""A dead listener's standby takes over within this plus its pause between two tries: a third of this, 1 s at most."""
+LISTENER_BACKOFF_SECONDS = env.number("HERMES_LISTENER_BACKOFF_SECONDS", default=1, least=0.05)
+LISTENER_BACKOFF_MAX_SECONDS = env.number("HERMES_LISTENER_BACKOFF_MAX_SECONDS", default=30, least=0.1)
+"""The wait after a failed poll or a crashed adapter doubles from the first to the second of these, with jitter."""
 TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN")
+if TELEGRAM_BOT_TOKEN and not re.fullmatch(r"[0-9]+:[^\s/?#%]+", TELEGRAM_BOT_TOKEN):
+    raise environment.wrong("TELEGRAM_BOT_TOKEN", "(not shown)", "the bot's number, a colon and a secret, as BotFather gives it")
 TELEGRAM_BASE_URL = env.url("TELEGRAM_BASE_URL", schemes=("http", "https"), default="https://api.telegram.org")
+"""What stands before `/bot<token>/<method>`: another address for a Bot API server of one's own."""
 TELEGRAM_POLL_SECONDS = env.whole("HERMES_TELEGRAM_POLL_SECONDS", default=25, least=0, most=50)
+"""How long Telegram holds a poll open while nothing happens; shorter than the idle limit of common proxies (60 s)."""
+TELEGRAM_REQUIRE_MENTION = env.boolean("HERMES_TELEGRAM_REQUIRE_MENTION", default=True)
+"""In groups and channels only mentions of the bot, replies to it and commands are answered; off: everything."""
+TELEGRAM_REFUSED_SECONDS = env.number("HERMES_TELEGRAM_REFUSED_SECONDS", default=120, least=1)
+"""Pause of polls and sends after Telegram refused the token: only an operator can mend that."""
+
+WEBCHAT_STREAM_LENGTH = env.whole("HERMES_WEBCHAT_STREAM_LENGTH", default=200, least=10, most=100_000)
+"""Entries kept of a conversation's stream, 2 kB each at most; they overlap, and the database has what they show."""
+WEBCHAT_STREAM_SECONDS = env.whole("HERMES_WEBCHAT_STREAM_SECONDS", default=900, least=10)
+"""A conversation's stream is dropped when nothing was added for so long."""
+WEBCHAT_CHECK_SECONDS = env.number("HERMES_WEBCHAT_CHECK_SECONDS", default=5, least=0.05)
+WEBCHAT_IDLE_CHECK_SECONDS = env.number("HERMES_WEBCHAT_IDLE_CHECK_SECONDS", default=30, least=0.05)
+"""An open page looks into the database this often although nothing rang: while an answer is due, and else."""
+WEBCHAT_POLL_SECONDS = env.number("HERMES_WEBCHAT_POLL_SECONDS", default=2, least=0.05)
+"""The same while Redis cannot be read, so that nothing can ring."""
+WEBCHAT_CONNECTION_SECONDS = env.number("HERMES_WEBCHAT_CONNECTION_SECONDS", default=600, least=0.1)
+"""Events of one page end after so long; the browser comes back at once and is checked again."""
 
 ALLOWED_USERS = env.words("GATEWAY_ALLOWED_USERS")
 ALLOW_ALL_USERS = env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False)
@@ -267,13 +315,30 @@ PLATFORM_ALLOW_ALL_USERS = {
     for name in ("telegram", "webchat", "cli")
 }
 
+# --- All-in-one (`manage.py up`) --------------------------------------------------------------------------
+
+STOP_SECONDS = env.number("HERMES_STOP_SECONDS", default=15, least=1, most=600)
+"""How long each process may take to finish what it does when the all-in-one stops; then it is killed, which
+costs nothing but a little time: what it had not committed is taken up again at the next start."""
+RESTART_BACKOFF_SECONDS = env.number("HERMES_RESTART_BACKOFF_SECONDS", default=0.5, least=0.01)
+RESTART_BACKOFF_MAX_SECONDS = env.number("HERMES_RESTART_BACKOFF_MAX_SECONDS", default=30, least=0.01)
+"""A process that ends is started again after the first of these; the wait doubles with each failure in a row
+up to the second."""
+RESTART_HEALTHY_SECONDS = env.number("HERMES_RESTART_HEALTHY_SECONDS", default=10, least=0.1)
+"""A process that ran this long counts as healthy: its next failure is a first one again."""
+
 # --- Health ----------------------------------------------------------------------------------------------
 
 CANARY_SECONDS = env.number("HERMES_CANARY_SECONDS", default=15, least=1)
 """How often a task is sent through the queue to prove that the fleet works, not just that it lives."""
 READY_MAX_AGE_SECONDS = env.number("HERMES_READY_MAX_AGE_SECONDS", default=60, least=1)
 """Older than this, the last canary, the oldest waiting row or a listener's last poll make /readyz fail."""
+CHECK_SECONDS = env.number("HERMES_CHECK_SECONDS", default=2, least=0.1, most=60)
+"""Longest that /readyz and /metrics wait for the database or the broker; shorter than most probes' own patience."""
 METRICS_DIR = STATE_DIR / "metrics"
+"""Each process counts in files of its own here, and those of dead ones are merged. May be shared by machines."""
+METRICS_TOKEN = env.text("HERMES_METRICS_TOKEN")
+"""Bearer token for /metrics and for all of /readyz. Without one they are for callers on this machine only."""
 LOG_LEVEL = env.text("HERMES_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise environment.wrong("HERMES_LOG_LEVEL", LOG_LEVEL, "DEBUG, INFO, WARNING or ERROR")
