@@ -1,0 +1,34 @@
+"""The web chat as a platform. Its pages read the outbox themselves; a send rings for the pages that are open."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from gateway_app.platforms.base import OutgoingPart, Platform
+from gateway_app.sessions.source import SessionContext
+
+from .stream import CHANGED, key, publisher, window
+
+
+class Adapter(Platform):
+    name = "webchat"
+    is_streamed = True
+
+    def split(self, text: str) -> list[str]:
+        return [text] if text else []
+
+    async def send(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> str:
+        """Rings. The part is delivered by being in the outbox, so it cannot fail and cannot be doubled."""
+        self._ring(part.chat_id)
+        await publisher().flush()
+        return str(part.part_id)
+
+    async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+        """Rings: pages see from the database that a turn is running."""
+        self._ring(context.chat_id)
+
+    async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:
+        publisher().put(key(context.chat_id), window(turn_id=turn_id, text=text))
+
+    def _ring(self, chat_id: str) -> None:
+        publisher().put(key(chat_id), CHANGED)

@@ -1,0 +1,281 @@
+"""A person's conversations and their messages, from the inbox and the outbox. Synchronous."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from gateway_app.access.decision import Decision, decide
+from gateway_app.inbox import accept
+from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
+from gateway_app.models.inbox import OPEN_STATES
+from gateway_app.models.lane import LaneKind
+from gateway_app.models.turn import TurnState
+from gateway_app.platforms.base import InboundEvent
+from gateway_app.sessions.key import delivery_key, session_key
+from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
+
+LISTED = 200
+"""Conversations in the list; older ones keep their address."""
+PAGE_MESSAGES = 50
+NEWS_MESSAGES = 200
+TITLE_CHARS = 60
+CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+Item = dict[str, Any]
+"""A message as the page gets it: `id`, `from` (`you` or `agent`), `text`, `at`, and its state."""
+
+
+class Denied(Exception):
+    """No list allows the person to speak to the agent; the text tells them so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What a page has: everything up to these places in the conversation's inbox and outbox, in its final state."""
+
+    inbound: int = 0
+    outbound: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The cursor that `str()` gave; the beginning for anything else."""
+        match = re.fullmatch(r"(\d{1,18})\.(\d{1,18})", text)
+        return cls(int(match[1]), int(match[2])) if match else cls()
+
+    def __str__(self) -> str:
+        return f"{self.inbound}.{self.outbound}"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Messages in the order they came, and where that leaves the page."""
+
+    items: list[Item]
+    cursor: Cursor
+    running: int
+    """The turn that is being worked on, 0 where there is none."""
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of messages in the order they came, and the cursor that leads to the ones before."""
+
+    items: list[Item]
+    before: Cursor
+    has_earlier: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A message that is safe in the inbox now, or was before."""
+
+    item: Item
+    title: str
+    rings: list[SessionContext]
+
+
+def source_of(user: User, conversation: WebConversation) -> SessionSource:
+    """The source of what `user` writes; lists of allowed people name them by their user name."""
+    return SessionSource(
+        platform="webchat",
+        chat_id=conversation.chat_id,
+        chat_type=ChatType.DM,
+        chat_name=conversation.title,
+        user_id=user.get_username(),
+        user_name=user.get_full_name() or user.get_username(),
+    )
+
+
+def decision_for(user: User) -> Decision:
+    """Whether `user` may speak to the agent."""
+    return decide(source_of(user, WebConversation(owner=user)))
+
+
+def denial(user: User) -> str:
+    """What a person is told whom no list allows."""
+    return (
+        f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
+        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS and restart the web process."
+    )
+
+
+def listed(user: User) -> list[WebConversation]:
+    """The person's conversations, the one used last first."""
+    return list(WebConversation.objects.filter(owner=user).order_by("-active_at", "-id")[:LISTED])
+
+
+def owned(user: User, chat_id: str) -> WebConversation:
+    """Raises `WebConversation.DoesNotExist` also where it belongs to somebody else."""
+    return WebConversation.objects.get(owner=user, chat_id=chat_id)
+
+
+def newest(user: User) -> WebConversation:
+    """The conversation that the person used last; made if there is none."""
+    return WebConversation.objects.filter(owner=user).order_by("-active_at", "-id").first() or start(user)
+
+
+def start(user: User) -> WebConversation:
+    """An empty conversation: one that was never written in, if there is one, else a new one."""
+    for conversation in WebConversation.objects.filter(owner=user, title="").order_by("-id")[:5]:
+        inbound, _ = _lanes(conversation.chat_id)
+        if not InboundMessage.objects.filter(lane_id=inbound).exists():
+            WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
+            return conversation
+    return WebConversation.objects.create(owner=user)
+
+
+def rename(user: User, chat_id: str, *, title: str) -> str:
+    """Gives the conversation a title of at most 120 characters and returns it as it is kept."""
+    conversation = owned(user, chat_id)
+    conversation.title = " ".join(title.split())[:120]
+    conversation.save(update_fields=["title"])
+    return conversation.title
+
+
+def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
+    """Puts `text` into the inbox. The page's `client_id` names it within the conversation: the same one again changes
+    nothing. Raises `Denied`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
+    """
+    conversation = owned(user, chat_id)
+    event = InboundEvent(
+        event_id=f"{chat_id}/{client_id}", source=source_of(user, conversation), text=text, message_id=client_id
+    )
+    with transaction.atomic():
+        accepted = accept([event])
+        if event.event_id in accepted.denied:
+            raise Denied(denial(user))
+        if event.event_id in accepted.event_ids:
+            WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
+            if not conversation.title:
+                conversation.title = title_from(text)
+                WebConversation.objects.filter(pk=conversation.pk, title="").update(title=conversation.title)
+    row = InboundMessage.objects.filter(platform="webchat", account="", event_id=event.event_id).values(*INBOUND).get()
+    return Posted(inbound_item(row), str(conversation), accepted.rings)
+
+
+def title_from(text: str) -> str:
+    """The beginning of the first line, cut between words."""
+    line = " ".join(text.strip().partition("\n")[0].split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    cut = line[:TITLE_CHARS].rsplit(" ", 1)[0] if " " in line[:TITLE_CHARS] else line[:TITLE_CHARS]
+    return cut.rstrip(",.;:") + "…"
+
+
+def newest_page(chat_id: str) -> tuple[Page, News]:
+    """The newest messages, and the news without items that events go on from."""
+    inbound, outbound = _lanes(chat_id)
+    ends = Cursor(_tail(InboundMessage, inbound), _tail(OutboundPart, outbound))
+    shown = page(chat_id, before=Cursor(ends.inbound + 1, ends.outbound + 1))
+    first_open = (
+        InboundMessage.objects.filter(lane_id=inbound, seq__lte=ends.inbound, state__in=OPEN_STATES)
+        .order_by("seq")
+        .values_list("seq", flat=True)
+        .first()
+    )
+    cursor = Cursor(first_open - 1 if first_open else ends.inbound, ends.outbound)
+    return shown, News([], cursor, _running(inbound), is_complete=True)
+
+
+def page(chat_id: str, *, before: Cursor) -> Page:
+    """The messages just before `before`."""
+    inbound, outbound = _lanes(chat_id)
+    rows = InboundMessage.objects.filter(lane_id=inbound, seq__lt=before.inbound).order_by("-seq")
+    parts = OutboundPart.objects.filter(lane_id=outbound, seq__lt=before.outbound).order_by("-seq")
+    items = _sorted(rows.values(*INBOUND)[: PAGE_MESSAGES + 1], parts.values(*OUTBOUND)[: PAGE_MESSAGES + 1])
+    kept = items[-PAGE_MESSAGES:]
+    seqs = {whose: [item["seq"] for item in kept if item["from"] == whose] for whose in ("you", "agent")}
+    return Page(
+        kept,
+        Cursor(min(seqs["you"], default=before.inbound), min(seqs["agent"], default=before.outbound)),
+        has_earlier=len(items) > len(kept),
+    )
+
+
+def news(chat_id: str, *, after: Cursor) -> News:
+    """What a page that has `after` lacks: new messages, and those that were not final then."""
+    inbound, outbound = _lanes(chat_id)
+    rows = list(
+        InboundMessage.objects.filter(lane_id=inbound, seq__gt=after.inbound)
+        .order_by("seq")
+        .values(*INBOUND)[:NEWS_MESSAGES]
+    )
+    parts = list(
+        OutboundPart.objects.filter(lane_id=outbound, seq__gt=after.outbound)
+        .order_by("seq")
+        .values(*OUTBOUND)[:NEWS_MESSAGES]
+    )
+    settled = after.inbound
+    for row in rows:
+        if row["state"] in OPEN_STATES:
+            break
+        settled = row["seq"]
+    cursor = Cursor(settled, parts[-1]["seq"] if parts else after.outbound)
+    is_complete = len(parts) < NEWS_MESSAGES and (len(rows) < NEWS_MESSAGES or settled == after.inbound)
+    return News(_sorted(rows, parts), cursor, _running(inbound), is_complete)
+
+
+INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
+OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state")
+
+
+def inbound_item(row: dict[str, Any]) -> Item:
+    return {
+        "id": f"in-{row['id']}",
+        "from": "you",
+        "seq": row["seq"],
+        "text": row["text"],
+        "at": row["accepted_at"].isoformat(timespec="microseconds"),
+        "client": row["message_id"],
+        "state": row["state"],
+    }
+
+
+def outbound_item(row: dict[str, Any]) -> Item:
+    return {
+        "id": f"out-{row['id']}",
+        "from": "agent",
+        "seq": row["seq"],
+        "text": row["text"],
+        "at": row["created_at"].isoformat(timespec="microseconds"),
+        "turn": row["turn_id"],
+        "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},
+    }
+
+
+def _sorted(rows: Iterable[dict[str, Any]], parts: Iterable[dict[str, Any]]) -> list[Item]:
+    items = [inbound_item(row) for row in rows] + [outbound_item(row) for row in parts]
+    # At the same moment the question comes before its answer.
+    return sorted(items, key=lambda item: (item["at"], item["from"] == "agent", item["seq"]))
+
+
+def _lanes(chat_id: str) -> tuple[int, int]:
+    """The lanes of the person's messages and of what is sent to them; 0, which no lane is, where there is none yet."""
+    keys = {
+        LaneKind.TURNS: session_key(SessionSource(platform="webchat", chat_id=chat_id, chat_type=ChatType.DM)),
+        LaneKind.DELIVERY: delivery_key(platform="webchat", account="", chat_id=chat_id),
+    }
+    found = {
+        kind: pk
+        for kind, key in keys.items()
+        for pk in Lane.objects.filter(kind=kind, key=key).values_list("pk", flat=True)
+    }
+    return found.get(LaneKind.TURNS, 0), found.get(LaneKind.DELIVERY, 0)
+
+
+def _tail(model: type[InboundMessage] | type[OutboundPart], lane_id: int) -> int:
+    return model.objects.filter(lane_id=lane_id).aggregate(tail=Max("seq"))["tail"] or 0
+
+
+def _running(lane_id: int) -> int:
+    running = Turn.objects.filter(lane_id=lane_id, state=TurnState.RUNNING).values_list("pk", flat=True).first()
+    return running or 0

@@ -1,0 +1,146 @@
+"""One Redis stream per conversation: a doorbell for the pages that show it, and the reply while it is written.
+
+An entry without text says that the database has something new. An entry with text is a window on the end of an
+unfinished reply. Neither is the truth: a page that misses every entry shows the same from the database, later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway_app.worker.loop import event_loop
+
+log = logging.getLogger(__name__)
+
+WINDOW_CHARS = 2_000
+"""An entry holds this much of the end of the reply; consecutive ones overlap, and a reader joins them."""
+ANSWER_SECONDS = 1.0
+"""Redis on the same network answers within a millisecond; the reply must not wait for one that hangs."""
+PAUSE_SECONDS = 2.0
+"""After a failure nothing is published for so long, so that a turn is not slowed by a dead Redis."""
+
+Fields = Mapping[Any, Any]
+"""An entry: names and values are text or bytes."""
+CHANGED: Fields = {"changed": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The end of a reply that is being written: `text` follows its first `at` characters."""
+
+    turn_id: int
+    at: int
+    text: str
+
+
+def key(chat_id: str) -> str:
+    return f"{settings.KEY_PREFIX}webchat:{chat_id}"
+
+
+def window(*, turn_id: int, text: str) -> Fields:
+    """The entry that shows `text`, the whole reply so far."""
+    at = max(0, len(text) - WINDOW_CHARS)
+    # A model may send half of a surrogate pair, which UTF-8 cannot hold.
+    return {"turn": str(turn_id), "at": str(at), "text": text[at:].encode("utf-8", "replace")}
+
+
+def partial(entry: Mapping[bytes, bytes]) -> Partial | None:
+    """What an entry shows, if it is a `window`."""
+    try:
+        return Partial(int(entry[b"turn"]), int(entry[b"at"]), entry[b"text"].decode())
+    except (KeyError, ValueError):
+        return None
+
+
+def connect(*, answer_seconds: float | None) -> Redis:
+    """A client that fails at once instead of trying again. Without `answer_seconds` it may wait for an answer."""
+    url = settings.REDIS_URL
+    if url.startswith("redis+socket://"):  # kombu's name for it
+        parts = urlsplit(url)
+        url = f"unix://{parts.path}?db={parse_qs(parts.query).get('virtual_host', ['0'])[0]}"
+    return Redis.from_url(
+        url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
+    )
+
+
+class Publisher:
+    """Adds entries to streams from one event loop, in batches over one connection. Never raises.
+
+    While a batch is under way, newer entries of a stream replace older ones of their kind, so that a slow Redis
+    makes the shown text coarser and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._redis = connect(answer_seconds=ANSWER_SECONDS)
+        self._waiting: dict[tuple[str, bool], Fields] = {}
+        self._sending: asyncio.Task[None] | None = None
+        self._paused_until = 0.0
+
+    def put(self, stream: str, fields: Fields) -> None:
+        """Has `fields` added to `stream` soon."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._paused_until:
+            return
+        self._waiting[stream, fields is CHANGED] = fields
+        if self._sending is None or self._sending.done():
+            self._sending = loop.create_task(self._send())
+
+    async def flush(self) -> None:
+        """Returns when what was put is in Redis, or is given up."""
+        if self._sending:
+            await asyncio.wait([self._sending])
+
+    async def close(self) -> None:
+        await self.flush()
+        await self._redis.aclose()
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, {}
+            pipeline = self._redis.pipeline(transaction=False)
+            for (stream, _), fields in batch.items():
+                pipeline.xadd(stream, {**fields}, maxlen=settings.WEBCHAT_STREAM_LENGTH, approximate=True)
+                pipeline.expire(stream, settings.WEBCHAT_STREAM_SECONDS)
+            try:
+                async with asyncio.timeout(2 * ANSWER_SECONDS):
+                    await pipeline.execute()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._paused_until = asyncio.get_running_loop().time() + PAUSE_SECONDS
+                self._waiting.clear()
+                log.warning(
+                    "Redis did not take what the web chat shows live (%s); pages look into the database instead.",
+                    type(error).__name__,
+                )
+
+
+_publishers: WeakKeyDictionary[asyncio.AbstractEventLoop, Publisher] = WeakKeyDictionary()
+
+
+def publisher() -> Publisher:
+    """The publisher of the running loop, made at the first call."""
+    loop = asyncio.get_running_loop()
+    if loop not in _publishers:
+        _publishers[loop] = Publisher()
+    return _publishers[loop]
+
+
+async def close_publisher() -> None:
+    """Closes the running loop's publisher; workers do it at their end, the web process at its own."""
+    found = _publishers.pop(asyncio.get_running_loop(), None)
+    if found:
+        await found.close()
+
+
+event_loop.at_stop.append(close_publisher)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from . import views
+
+app_name = "webchat"
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("new", views.start, name="start"),
+    path("<slug:chat_id>/", views.conversation, name="conversation"),
+    path("<slug:chat_id>/messages", views.messages, name="messages"),
+    path("<slug:chat_id>/post", views.post, name="post"),
+    path("<slug:chat_id>/rename", views.rename, name="rename"),
+    path("<slug:chat_id>/events", views.events, name="events"),
+]

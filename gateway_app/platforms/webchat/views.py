@@ -1,0 +1,209 @@
+"""The web chat's pages and what their script calls. Every request checks who asks and whose conversation it is."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.http.response import StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from gateway_app import doorbell
+from gateway_app.models import WebConversation
+from gateway_app.worker.database import in_database
+
+from . import conversations, stream
+from .conversations import Cursor, Denied
+from .feed import feed
+
+log = logging.getLogger(__name__)
+
+DATABASE_IS_AWAY = "The gateway cannot reach its database at the moment, so this was not taken. Please try again soon."
+NO_SUCH_CONVERSATION = "There is no such conversation of yours."
+SIGNED_OUT = "You are signed out. Sign in again to go on."
+
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+_background: set[asyncio.Task[None]] = set()
+
+
+class BadRequest(Exception):
+    """What was sent cannot be taken; the text says why."""
+
+
+def page(view: View) -> View:
+    """A page for whoever is signed in, called with `user`; anybody else is sent to sign in and back."""
+
+    @functools.wraps(view)
+    async def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        user = await in_database(_user, request)
+        if user is None:
+            return redirect_to_login(request.get_full_path())
+        try:
+            return await view(request, user=user, **kwargs)
+        except WebConversation.DoesNotExist:
+            return render(request, "webchat/missing.html", {"reason": NO_SUCH_CONVERSATION}, status=404)
+
+    return guarded
+
+
+def call(view: View) -> View:
+    """A call of the page's script: as `page`, but what goes wrong is answered as JSON, `{"error": "a sentence"}`."""
+
+    @functools.wraps(view)
+    async def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        try:
+            user = await in_database(_user, request)
+            if user is None:
+                return error(SIGNED_OUT, status=401)
+            return await view(request, user=user, **kwargs)
+        except WebConversation.DoesNotExist:
+            return error(NO_SUCH_CONVERSATION, status=404)
+        except Denied as refusal:
+            return error(str(refusal), status=403)
+        except BadRequest as reason:
+            return error(str(reason), status=400)
+        except DatabaseError as failure:
+            log.error("The web chat has no database (%s).", type(failure).__name__)
+            return error(DATABASE_IS_AWAY, status=503)
+
+    return guarded
+
+
+@require_GET
+@page
+async def index(request: HttpRequest, *, user: User) -> HttpResponseBase:
+    """Leads to the conversation used last."""
+    conversation = await in_database(conversations.newest, user)
+    return HttpResponseRedirect(reverse("webchat:conversation", args=[conversation.chat_id]))
+
+
+@require_POST
+@page
+async def start(request: HttpRequest, *, user: User) -> HttpResponseBase:
+    """Begins a conversation."""
+    conversation = await in_database(conversations.start, user)
+    return HttpResponseRedirect(reverse("webchat:conversation", args=[conversation.chat_id]))
+
+
+@require_GET
+@page
+async def conversation(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """One conversation's page."""
+    return await in_database(_conversation_page, request, user, chat_id)
+
+
+def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpResponse:
+    shown = conversations.owned(user, chat_id)
+    newest, news = conversations.newest_page(chat_id)
+    is_allowed = conversations.decision_for(user).is_allowed
+    state = {
+        "chat": chat_id,
+        "items": newest.items,
+        "before": str(newest.before),
+        "hasEarlier": newest.has_earlier,
+        "cursor": str(news.cursor),
+        "running": news.running,
+        "isAllowed": is_allowed,
+        "maxChars": settings.INBOX_MAX_CHARS,
+    }
+    return render(
+        request,
+        "webchat/conversation.html",
+        {
+            "conversation": shown,
+            "conversations": conversations.listed(user),
+            "state": state,
+            "is_demonstration": settings.MODEL_IS_DEMONSTRATION,
+            "model": settings.HERMES_MODEL,
+            "denial": "" if is_allowed else conversations.denial(user),
+        },
+    )
+
+
+@require_GET
+@call
+async def messages(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """Earlier messages: those before the cursor `before`."""
+    await in_database(conversations.owned, user, chat_id)
+    before = Cursor.parse(request.GET.get("before", ""))
+    earlier = await in_database(conversations.page, chat_id, before=before)
+    return JsonResponse({"items": earlier.items, "before": str(earlier.before), "hasEarlier": earlier.has_earlier})
+
+
+@require_POST
+@call
+async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """Takes a message, `{"id": …, "text": …}`; 202 means that it is kept and will be answered."""
+    fields = body(request)
+    client_id, text = fields.get("id"), fields.get("text")
+    if not isinstance(client_id, str) or not conversations.CLIENT_ID.fullmatch(client_id):
+        raise BadRequest("The message has no usable id: 8 to 64 letters, digits, - and _ are allowed.")
+    if not isinstance(text, str) or not text.strip():
+        raise BadRequest("The message is empty.")
+    posted = await in_database(conversations.post, user, chat_id, client_id=client_id, text=text)
+    stream.publisher().put(stream.key(chat_id), stream.CHANGED)
+    if posted.rings:
+        in_background(asyncio.to_thread(doorbell.ring, posted.rings))
+    return JsonResponse({"item": posted.item, "title": posted.title}, status=202)
+
+
+@require_POST
+@call
+async def rename(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """Gives the conversation another title, `{"title": …}`."""
+    title = body(request).get("title")
+    if not isinstance(title, str) or not title.strip():
+        raise BadRequest("The title is empty.")
+    return JsonResponse({"title": await in_database(conversations.rename, user, chat_id, title=title)})
+
+
+@require_GET
+@call
+async def events(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """The conversation's events from the cursor in Last-Event-ID, or in `after` for a page that has just loaded."""
+    await in_database(conversations.owned, user, chat_id)
+    cursor = Cursor.parse(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
+    return StreamingHttpResponse(
+        feed(chat_id=chat_id, cursor=cursor),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def body(request: HttpRequest) -> dict[str, Any]:
+    """The request's JSON object. Raises `BadRequest`."""
+    try:
+        found = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise BadRequest("The request is not JSON.") from None
+    if not isinstance(found, dict):
+        raise BadRequest("The request is not a JSON object.")
+    return found
+
+
+def error(text: str, *, status: int) -> JsonResponse:
+    return JsonResponse({"error": text}, status=status)
+
+
+def in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Has `work` done without keeping the person waiting: a ring that is lost is rung again by the sweep."""
+    task = asyncio.create_task(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+def _user(request: HttpRequest) -> User | None:
+    """Whoever is signed in; reads the session and the user from the database."""
+    return request.user if request.user.is_authenticated else None
