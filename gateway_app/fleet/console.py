@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import io
 import os
 import sys
 from typing import TextIO
@@ -18,6 +19,8 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
+        if isinstance(self.stream, io.TextIOWrapper):
+            self.stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not stop anything
         self.coloured = self.stream.isatty() and not os.environ.get("NO_COLOR")
         self._colours: dict[str, int] = {}
 

@@ -19,36 +19,46 @@ KIND = "up"
 """The management command whose process a record speaks of."""
 
 MODEL_CHOICES = frozenset({"OPENAI_BASE_URL", "OPENAI_API_KEY"})
+"""Whoever sets one of these has chosen a model."""
+MODEL_SETTINGS = MODEL_CHOICES | {
+    "HERMES_DEMONSTRATION_MODEL",
+    "HERMES_MODEL",
+    "HERMES_MODEL_CONTEXT_TOKENS",
+    "HERMES_MODEL_MAX_OUTPUT_TOKENS",
+    "HERMES_MODEL_TOOLS",
+    "HERMES_SYSTEM_PROMPT",
+}
+"""What belongs to one model and would be wrong with another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """One run of the all-in-one.
 
-    `started` is the process's start time as `started()` gives it, `environment` the settings by which
-    another process on this machine joins the run: addresses of its stores and its model, with passwords.
+    `started` is the process's start time as `started()` gives it, `site` the address of its pages, and
+    `environment` the settings by which another process on this machine joins the run: addresses of its
+    stores and its model, with passwords.
     """
 
     pid: int
     started: str
     kind: str
+    site: str
     environment: dict[str, str]
 
     @classmethod
-    def of_this_process(cls, environment: Mapping[str, str]) -> RunRecord:
-        return cls(pid=os.getpid(), started=started(os.getpid()) or "", kind=KIND, environment=dict(environment))
+    def of_this_process(cls, *, site: str, environment: Mapping[str, str]) -> RunRecord:
+        begun = started(os.getpid()) or ""
+        return cls(pid=os.getpid(), started=begun, kind=KIND, site=site, environment=dict(environment))
 
     def joinable(self, variables: Mapping[str, str]) -> dict[str, str]:
         """The part of `environment` that a process with `variables` lacks.
 
-        Whoever names a model of their own gets nothing of the run's model: a key must not go to another's address.
+        Whoever has chosen a model gets nothing of the run's: a key must not go to another's address.
         """
-        chosen = any(variables.get(name) for name in MODEL_CHOICES)
-        return {
-            name: value
-            for name, value in self.environment.items()
-            if not variables.get(name) and not (chosen and name.startswith(("OPENAI_", "HERMES_MODEL", "HERMES_DEMO")))
-        }
+        foreign = MODEL_SETTINGS if any(variables.get(name) for name in MODEL_CHOICES) else frozenset()
+        wanted = self.environment.keys() - foreign
+        return {name: self.environment[name] for name in wanted if not variables.get(name)}
 
 
 def write(path: Path, record: RunRecord) -> None:
@@ -136,8 +146,8 @@ def _read(path: Path) -> RunRecord | None:
         pid, environment = found["pid"], found["environment"]
         if not (isinstance(pid, int) and pid > 0 and isinstance(environment, dict)):
             return None
-        addresses = {str(name): str(value) for name, value in environment.items()}
-        return RunRecord(pid=pid, started=str(found["started"]), kind=str(found["kind"]), environment=addresses)
+        texts = {name: str(found[name]) for name in ("started", "kind", "site")}
+        return RunRecord(pid=pid, **texts, environment={str(name): str(value) for name, value in environment.items()})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

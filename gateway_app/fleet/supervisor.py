@@ -59,7 +59,7 @@ class Supervisor:
         self._stopping.set()
         ordered = sorted(self._keepers, key=lambda service: service.stop_order)
         for _, together in itertools.groupby(ordered, key=lambda service: service.stop_order):
-            await asyncio.gather(*(self._end(service) for service in together))
+            await asyncio.gather(*(self._end(service) for service in together), return_exceptions=True)
 
     async def _keep(self, service: Service) -> None:
         failures = 0
@@ -79,13 +79,16 @@ class Supervisor:
 
     async def _run(self, service: Service) -> str:
         """Runs `service` once and returns how it ended, in words."""
+        # A pipe of our own: asyncio's would have `wait()` last as long as anything holds its other end.
+        source, sink = os.pipe()
+        relay = asyncio.create_task(self._relay(service.name, source))
         try:
             process = await asyncio.create_subprocess_exec(
                 *service.command,
                 cwd=self.folder,
                 env={**os.environ, **service.environment},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=sink,
                 stderr=asyncio.subprocess.STDOUT,
                 # A session of its own: Ctrl-C reaches the supervisor alone, which then stops all in order.
                 start_new_session=True,
@@ -93,20 +96,28 @@ class Supervisor:
             )
         except OSError as error:
             return f"could not be started: {error.strerror}"
+        finally:
+            os.close(sink)
         self.processes[service.name] = process
         if self._stopping.is_set():  # stop() came while it was being started and did not see it
             process.kill()
-        assert process.stdout is not None
-        relay = asyncio.create_task(self.console.relay(service.name, process.stdout))
+        code = await process.wait()
+        # What it started itself must neither linger nor hold a port its successor needs.
+        _signal_group(process.pid, signal.SIGKILL)
+        del self.processes[service.name]
+        await asyncio.wait([relay], timeout=1)
+        relay.cancel()
+        return f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
+
+    async def _relay(self, name: str, source: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(source, "rb", buffering=0)
+        )
         try:
-            code = await process.wait()
+            await self.console.relay(name, reader)
         finally:
-            # What it started itself must neither linger nor hold a port its successor needs.
-            _signal_group(process.pid, signal.SIGKILL)
-            self.processes.pop(service.name, None)
-            await asyncio.wait([relay], timeout=1)
-            relay.cancel()
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            transport.close()
 
     async def _end(self, service: Service) -> None:
         keeper = self._keepers[service]
@@ -127,7 +138,7 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
-def on_signals(first: Callable[[], None], further: Callable[[], None]) -> None:
+def on_signals(first: Callable[[], object], further: Callable[[], object]) -> None:
     """Calls `first` at the first SIGINT, SIGTERM or SIGHUP and `further` at each one after.
 
     A SIGHUP that is ignored, as under `nohup`, stays ignored.
@@ -135,5 +146,5 @@ def on_signals(first: Callable[[], None], further: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     calls = itertools.chain([first], itertools.repeat(further))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, lambda: next(calls)())
