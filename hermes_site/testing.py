@@ -33,8 +33,23 @@ class PortableRunner(RemoteTestRunner):
     resultclass = PortableResult
 
 
+class PortableTests(unittest.TestSuite):
+    """Tests of one class on their way to a parallel process, which makes them anew: the objects themselves
+    cannot all be sent (an `IsolatedAsyncioTestCase` cannot)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PortableTests._made_anew, ([_recipe(test) for test in self],)
+
+    @staticmethod
+    def _made_anew(recipes: list[tuple[type[unittest.TestCase], tuple[Any, ...]]]) -> PortableTests:
+        return PortableTests([test_class(*arguments) for test_class, arguments in recipes])
+
+
 class PortableSuite(ParallelTestSuite):
     runner_class = PortableRunner
+
+    def __init__(self, subsuites: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__([PortableTests(suite) for suite in subsuites], *args, **kwargs)
 
 
 class TestRunner(DiscoverRunner):
@@ -79,6 +94,12 @@ class TestRunner(DiscoverRunner):
         failures = super().run_tests(test_labels, **kwargs)
         print(self.closing_line, flush=True)  # noqa: T201
         return failures
+
+
+def _recipe(test: Any) -> tuple[type[unittest.TestCase], tuple[Any, ...]]:
+    # A module that cannot be imported is a test too, which raises the error it was made with.
+    error = (AssertionError(str(test._exception)),) if hasattr(test, "_exception") else ()
+    return type(test), (test._testMethodName, *error)
 
 
 def as_text(err: Any, *, heading: str = "") -> tuple[type[AssertionError], AssertionError, None]:
