@@ -29,6 +29,11 @@ def ring(contexts: Iterable[SessionContext]) -> None:
             return
 
 
+def ring_sessions(keys: Iterable[str]) -> None:
+    """Publishes a turn task for each session key that has something open. Raises only `django.db.Error`."""
+    ring(_contexts(list(keys)).values())
+
+
 def ring_delivery(keys: Iterable[str]) -> None:
     """Publishes a delivery task for each chat's lane. Never raises."""
     from gateway_app.tasks import deliver

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from django.conf import settings
+from prometheus_client import Counter, Histogram
 
-# prometheus_client decides on its storage when it is imported.
-settings.METRICS_DIR.mkdir(parents=True, exist_ok=True)
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(settings.METRICS_DIR))
+from gateway_app import metric_files
 
-from prometheus_client import Counter, Histogram  # noqa: E402
+metric_files.claim(settings.METRICS_DIR)
 
 ACCEPTED = Counter(
     "hermes_inbound", "Events from platforms, by what became of them at the door.", ["platform", "outcome"]
