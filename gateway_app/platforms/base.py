@@ -102,6 +102,9 @@ class Platform(ABC):
     async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:  # noqa: B027
         """Shows the reply so far (`text` is all of it). Called at most every 50 ms. Never raises."""
 
+    def prepare_to_listen(self) -> None:  # noqa: B027
+        """Imports what only `listen()` needs; called once, before the lease is claimed, in a thread."""
+
     async def listen(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:
         """Receives events and accepts them until cancelled; only platforms that poll or hold a socket have it."""
         raise NotImplementedError

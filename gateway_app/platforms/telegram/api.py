@@ -1,0 +1,117 @@
+"""Calls of the Bot API. The token is part of every address, so no error that leaves this module holds an address."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.payload import BytesPayload
+from django.conf import settings
+from yarl import URL
+
+from gateway_app.inbox import clean
+
+MOST_BYTES = 64 * 1024 * 1024
+"""An answer larger than this is not read on: 100 updates of the largest kind take less than 2 MiB."""
+
+LONGEST_WAIT = 10_000_000
+"""Seconds of a `retry_after` that is believed."""
+
+LONGEST_DETAIL = 300
+"""Characters of a server's words that an error repeats."""
+
+encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class ApiError(Exception):
+    """The Bot API refused a call. `code` is its error code, `retry_after` in seconds."""
+
+    def __init__(self, code: int, description: str, *, retry_after: float | None = None, migrated_to: str = "") -> None:
+        super().__init__(f"{code} {description}")
+        self.code = code
+        self.description = description
+        self.retry_after = retry_after
+        self.migrated_to = migrated_to
+        """The chat's new id, where a group has become a supergroup."""
+
+
+class NotSent(Exception):
+    """No connection could be had: the server has certainly not seen the call."""
+
+
+class NoAnswer(Exception):
+    """The call was written, at least in part, and no whole answer came back: it may have been carried out."""
+
+
+class Garbled(Exception):
+    """An answer that is none of the Bot API. `status` is its HTTP status, `body` its bytes, whole or the beginning."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(scrubbed(f"HTTP {status}, not the Bot API: {body[:80].decode('utf-8', 'replace')!r}"))
+        self.status = status
+        self.body = body
+
+
+class _Body(BytesPayload):
+    """A request's body that knows whether any of the request was given to the connection."""
+
+    began = False
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        self.began = True
+        await super().write_with_length(writer, content_length)
+
+
+async def call(http: aiohttp.ClientSession, method: str, payload: dict[str, Any], *, seconds: float) -> Any:
+    """The `result` of one call, which may take `seconds`. Raises `ApiError`, `NotSent`, `NoAnswer` or `Garbled`."""
+    # "replace": half a surrogate pair in a text must not make the request one that no server reads.
+    body = _Body(encode_json(payload).encode("utf-8", "replace"), content_type="application/json")
+    url = URL(f"{settings.TELEGRAM_BASE_URL}/bot{settings.TELEGRAM_BOT_TOKEN}/{method}", encoded=True)
+    timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, settings.SEND_TIMEOUT_SECONDS / 2))
+    try:
+        async with http.post(url, data=body, timeout=timeout, allow_redirects=False) as response:
+            return _result(response.status, await _read(response))
+    except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # a TimeoutError is an OSError
+        words = scrubbed(str(error)) or f"nothing within {seconds:g} s"
+        kind = NoAnswer if body.began else NotSent
+        raise kind(f"{type(error).__name__}: {words}") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            response.close()
+            break
+    return bytes(body)
+
+
+def _result(status: int, body: bytes) -> Any:
+    try:
+        answer = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise Garbled(status, body) from None
+    match answer:
+        case {"ok": True, "result": result}:
+            return result
+        case {"ok": False, "error_code": int(code), "description": str(description)}:
+            parameters = answer.get("parameters")
+            parameters = parameters if isinstance(parameters, dict) else {}
+            wait, chat = parameters.get("retry_after"), parameters.get("migrate_to_chat_id")
+            raise ApiError(
+                code,
+                scrubbed(description),
+                retry_after=float(wait) if isinstance(wait, int | float) and 0 <= wait <= LONGEST_WAIT else None,
+                migrated_to=str(chat) if isinstance(chat, int) else "",
+            )
+    raise Garbled(status, body)
+
+
+def scrubbed(words: str) -> str:
+    """`words` as they may be logged and kept: one line, not too long, and without the token."""
+    if settings.TELEGRAM_BOT_TOKEN:
+        words = words.replace(settings.TELEGRAM_BOT_TOKEN, "<token>")
+    return " ".join(clean(words).split())[:LONGEST_DETAIL]

@@ -1,0 +1,183 @@
+"""What the Telegram peer takes: the Bot API's rules for what the gateway calls, as strict as the real one."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+from aiohttp import web
+
+TEXT_LIMIT = 4096
+ACTIONS = frozenset({"typing", "upload_photo", "upload_document", "choose_sticker", "find_location", "record_voice"})
+ENTITY_TYPES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote"})
+TAGS = frozenset({"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "span"})
+COMPLEX = frozenset({"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup"})
+"""Parameters that a form carries as JSON text."""
+
+PARAMETERS = {
+    "getMe": frozenset[str](),
+    "deleteWebhook": frozenset({"drop_pending_updates"}),
+    "getUpdates": frozenset({"offset", "limit", "timeout", "allowed_updates"}),
+    "sendChatAction": frozenset({"chat_id", "message_thread_id", "action"}),
+    "sendMessage": frozenset(
+        {
+            "chat_id",
+            "message_thread_id",
+            "text",
+            "parse_mode",
+            "entities",
+            "link_preview_options",
+            "reply_parameters",
+            "disable_notification",
+            "protect_content",
+        }
+    ),
+}
+
+
+class BadCall(Exception):
+    """An error answer of the Bot API."""
+
+    def __init__(self, description: str, *, code: int = 400, **parameters: Any) -> None:
+        super().__init__(description)
+        self.code = code
+        self.body: dict[str, Any] = {"ok": False, "error_code": code, "description": description}
+        if parameters:
+            self.body["parameters"] = parameters
+
+
+async def read_parameters(request: web.BaseRequest, method: str) -> dict[str, Any]:
+    """A call's parameters, from JSON, a form or the address. The real API ignores unknown ones; this one does not."""
+    if request.content_type == "application/json":
+        try:
+            found = json.loads((await request.read()).decode())
+        except UnicodeDecodeError:
+            raise BadCall("Bad Request: strings must be encoded in UTF-8") from None
+        except ValueError:
+            raise BadCall("Bad Request: can't parse JSON object") from None
+        if not isinstance(found, dict):
+            raise BadCall("Bad Request: JSON object expected")
+    else:
+        found = dict(request.query) | dict(await request.post())
+        for name in COMPLEX & found.keys():
+            try:
+                found[name] = json.loads(found[name])
+            except ValueError:
+                raise BadCall(f"Bad Request: can't parse {name} JSON object") from None
+    if unknown := found.keys() - PARAMETERS[method]:
+        raise BadCall(f"Bad Request: unknown parameters {sorted(unknown)}")
+    _check_unicode(found)
+    return found
+
+
+def whole_number(parameters: dict[str, Any], name: str, *, default: int, least: int, most: int) -> int:
+    found = parameters.get(name, default)
+    try:
+        number = int(found)
+    except (TypeError, ValueError):
+        raise BadCall(f"Bad Request: parameter {name} must be a number") from None
+    if not least <= number <= most:
+        raise BadCall(f"Bad Request: {name} is {number}; allowed: {least} to {most}")
+    return number
+
+
+def check_text(parameters: dict[str, Any]) -> str:
+    """The text as it is shown. Raises `BadCall` for one that is empty, too long, or does not fit its entities."""
+    text = parameters.get("text")
+    if not isinstance(text, str):
+        raise BadCall("Bad Request: message text is empty")
+    mode, entities = parameters.get("parse_mode"), parameters.get("entities")
+    if mode and entities:
+        raise BadCall("Bad Request: parse_mode and entities exclude each other")
+    if mode:
+        text = _parsed(text, mode)
+    units = utf16(text)
+    for entity in entities or []:
+        _check_entity(entity, units)
+    if not text.strip():
+        raise BadCall("Bad Request: message text is empty")
+    if len(units) // 2 > TEXT_LIMIT:
+        raise BadCall("Bad Request: message is too long")
+    return text
+
+
+def check_action(parameters: dict[str, Any]) -> None:
+    if parameters.get("action") not in ACTIONS:
+        raise BadCall("Bad Request: wrong parameter action in request")
+
+
+def utf16(text: str) -> bytes:
+    return text.encode("utf-16-le")
+
+
+def _check_unicode(value: Any) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadCall("Bad Request: strings must be encoded in UTF-8") from None
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_unicode(item)
+
+
+def _check_entity(entity: Any, units: bytes) -> None:
+    match entity:
+        case {"type": str(kind), "offset": int(offset), "length": int(length)} if kind in ENTITY_TYPES:
+            if unknown := entity.keys() - {"type", "offset", "length"} - ({"language"} if kind == "pre" else set()):
+                raise BadCall(f"Bad Request: can't parse entities: unexpected {sorted(unknown)}")
+            if offset < 0 or length <= 0 or (offset + length) * 2 > len(units):
+                raise BadCall(f"Bad Request: can't parse entities: {kind} at {offset} of length {length} is outside")
+            for edge in (offset, offset + length):
+                if 0xDC <= (units[edge * 2 + 1] if edge * 2 < len(units) else 0) <= 0xDF:
+                    raise BadCall("Bad Request: can't parse entities: an entity ends in the middle of a UTF-16 symbol")
+        case _:
+            raise BadCall("Bad Request: can't parse entities: can't parse MessageEntity")
+
+
+def _parsed(text: str, mode: str) -> str:
+    if mode == "HTML":
+        parser = _Html()
+        parser.feed(text)
+        parser.close()
+        if parser.open:
+            raise BadCall(f"Bad Request: can't parse entities: Can't find end tag corresponding to {parser.open[-1]}")
+        return "".join(parser.shown)
+    if mode == "MarkdownV2":
+        plain = re.sub(r"\\(.)", "", text)
+        for mark in "*_`":
+            if plain.count(mark) % 2:
+                raise BadCall("Bad Request: can't parse entities: Can't find end of an entity")
+        if found := re.search(r"[>#+\-=|{}.!]", re.sub(r"`[^`]*`", "", plain)):
+            raise BadCall(f"Bad Request: can't parse entities: Character {found[0]!r} is reserved and must be escaped")
+        return re.sub(r"\\(.)|[*_`]", r"\1", text)
+    raise BadCall("Bad Request: unsupported parse_mode")
+
+
+class _Html(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.open: list[str] = []
+        self.shown: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in TAGS:
+            raise BadCall(f'Bad Request: can\'t parse entities: Unsupported start tag "{tag}"')
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            raise BadCall(f'Bad Request: can\'t parse entities: Unmatched end tag "{tag}"')
+
+    def handle_data(self, data: str) -> None:
+        if "<" in data:
+            raise BadCall("Bad Request: can't parse entities: Unexpected end tag")
+        self.shown.append(data)
+
+    def handle_entityref(self, name: str) -> None:
+        self.shown.append(unescape(f"&{name};"))
+
+    def handle_charref(self, name: str) -> None:
+        self.shown.append(unescape(f"&#{name};"))
