@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import connections
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResult, RemoteTestRunner
 
+from gateway_app.worker.database import close_database_threads
+
 
 class PortableResult(RemoteTestResult):
     """Sends failures to the parent process as text.
@@ -85,6 +87,11 @@ class TestRunner(DiscoverRunner):
             for process in range(1, parallel + 1) if parallel > 1 else ():
                 connection.creation.clone_test_db(suffix=str(process), verbosity=self.verbosity, keepdb=self.keepdb)
         return old_names
+
+    def teardown_databases(self, old_config: Any, **kwargs: Any) -> None:
+        """Removes the test databases, which PostgreSQL refuses while anyone is connected."""
+        close_database_threads()
+        super().teardown_databases(old_config, **kwargs)
 
     def suite_result(self, suite: Any, result: Any, **kwargs: Any) -> int:
         self.closing_line = closing_line(result)

@@ -84,7 +84,7 @@ async def traced(trace: Callable[..., Any], *args: Any, soft: float | None, hard
         try:
             value = await limited(step, soft=soft, hard=hard)
         except BaseException as error:
-            step = tracer.throw(error)
+            step = tracer.throw(type(error), error, error.__traceback__)
         else:
             step = tracer.switch(value)
     return step

@@ -43,12 +43,14 @@ def check_connections() -> None:
     """Closes this thread's connections that are broken, expired, or fail a check after being idle for long.
 
     The next statement opens a new one. Django does this at the start of each web request; tasks have none.
+    A transaction that is under way, as around a task that runs eagerly, is left alone.
     """
     now = time.monotonic()
     idle = now - getattr(_visited, "at", now) > settings.DATABASE_CHECK_SECONDS
     _visited.at = now
     for connection in connections.all(initialized_only=True):
-        if idle or connection.errors_occurred:
+        expires = connection.close_at is not None
+        if (idle or expires or connection.errors_occurred) and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
 
 

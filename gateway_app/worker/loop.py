@@ -17,7 +17,7 @@ from celery import signals
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 2.0
 """What is still to be closed when a process ends (sockets, above all) gets this long, then is left to the system."""
 
 
@@ -86,7 +86,8 @@ class EventLoop:
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=STOP_SECONDS / 2)
         for close in self.at_stop:
             try:
                 await close()
