@@ -12,14 +12,19 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
+from gateway_app.fleet.death import dying_with_parent
 from tests.postgres import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
 DATABASES = ("sqlite", "postgresql")
+STOP_SECONDS = 10
+"""How long a run that is cut off may take to report what it has."""
 
 
 def main() -> int:
@@ -27,49 +32,76 @@ def main() -> int:
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
     options, arguments = parser.parse_known_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    totals = [0, 0, 0]
-    for database in DATABASES if options.database == "both" else [options.database]:
-        started = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            url = stack.enter_context(postgres()) if database == "postgresql" else ""
-            counts = run(arguments, database_url=url)
-        totals = [total + count for total, count in zip(totals, counts, strict=True)]
-        passed, failed, skipped = counts
-        seconds = time.monotonic() - started
-        print(f"{database}: {passed} passed, {failed} failed, {skipped} skipped in {seconds:.0f} s\n", flush=True)
-    passed, failed, skipped = totals
+    passed = failed = skipped = 0
+    try:
+        for database in DATABASES if options.database == "both" else [options.database]:
+            counts = run_on(database, arguments)
+            passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    except KeyboardInterrupt:
+        print("The run was cut off, which counts as a failure.")
+        failed += 1
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed else 0
 
 
-def run(arguments: list[str], *, database_url: str) -> tuple[int, int, int]:
-    """Runs `manage.py test` and returns how many passed, failed and were skipped.
+def run_on(database: str, arguments: list[str]) -> tuple[int, int, int]:
+    """Runs the suite on one database and returns how many tests passed, failed and were skipped."""
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        variables = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        if database == "postgresql":
+            variables["DATABASE_URL"] = stack.enter_context(postgres())
+        # Whatever a test leaves behind goes with this folder.
+        variables["TMPDIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="hermes-tests-"))
+        passed, failed, skipped = run(arguments, variables=variables)
+    seconds = time.monotonic() - started
+    print(f"{database}: {passed} passed, {failed} failed, {skipped} skipped in {seconds:.0f} s\n", flush=True)
+    return passed, failed, skipped
+
+
+def run(arguments: list[str], *, variables: dict[str, str]) -> tuple[int, int, int]:
+    """Runs `manage.py test` and returns its counts.
 
     A run that ends without its closing line, or with an exit code that contradicts it, counts as one failure.
     """
-    variables = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    if database_url:
-        variables["DATABASE_URL"] = database_url
     command = [sys.executable, "manage.py", "test", "--no-input", *arguments, "--parallel", "--shuffle"]
     counts = None
-    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if found := CLOSING_LINE.match(line):
-                    counts = (int(found[1]), int(found[2]), int(found[3]))
-                else:
-                    print(line, end="", flush=True)
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=20)
-            process.kill()
-            counts = None
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=dying_with_parent(),
+    )
+    assert process.stdout is not None
+    # A process that a test forgot would hold the output open for ever.
+    threading.Thread(target=end_with_children, args=[process], daemon=True).start()
+    try:
+        for line in process.stdout:
+            if found := CLOSING_LINE.match(line):
+                counts = (int(found[1]), int(found[2]), int(found[3]))
+            else:
+                print(line, end="", flush=True)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS)
+        process.kill()
+        raise
+    process.wait()
     passed, failed, skipped = counts or (0, 0, 0)
     if counts is None or (process.returncode and not failed):
         failed += 1
     return passed, failed, skipped
+
+
+def end_with_children(process: subprocess.Popen[str]) -> None:
+    """Waits for `process` and then kills what is left of its session."""
+    process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
