@@ -49,13 +49,14 @@ class AsyncMiddleware:
 
 
 class SecurityHeaders(AsyncMiddleware):
-    """Adds the content security policy; a view that sets its own keeps it."""
+    """Adds the content security policy, and keeps pages out of caches; a view that sets its own headers keeps them."""
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = await self.get_response(request)
         is_admin = request.path.startswith(reverse("admin:index"))
         response.headers.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else POLICY)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 from django.conf import settings
 from granian.constants import Interfaces
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from gateway_app.platforms.webchat.hub import hub
@@ -20,7 +21,7 @@ from gateway_app.worker.database import close_database_threads
 
 log = logging.getLogger(__name__)
 
-LOGGING = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"level": "ERROR", "propagate": True}}}
+LOGGING = {"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}}
 """Granian's own messages go where all others go. Its access log stays off: it would hold sign-in links."""
 BACKLOG = 1024
 STATIC_SECONDS = 30 * 86_400
@@ -64,6 +65,7 @@ async def _serve(host: str, port: int) -> None:
         backlog=BACKLOG,
         backpressure=settings.WEB_CONNECTIONS,
         websockets=False,
+        log_level=LogLevels.error,
         log_dictconfig=LOGGING,
         static_path_route=[settings.STATIC_URL.rstrip("/")],
         static_path_mount=[Path(settings.STATIC_ROOT)],

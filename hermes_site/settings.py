@@ -16,6 +16,7 @@ from kombu.entity import Queue as KombuQueue
 
 from gateway_app.queues import Queue
 from hermes_site import environment
+from hermes_site.admin_look import UNFOLD  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -46,6 +47,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -349,5 +351,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"gateway_app": {"level": LOG_LEVEL}, "hermes_site": {"level": LOG_LEVEL}},
+    "loggers": {
+        "gateway_app": {"level": LOG_LEVEL},
+        "hermes_site": {"level": LOG_LEVEL},
+        # Below this it writes a line for each page that was not found.
+        "django.request": {"level": "ERROR"},
+    },
 }

@@ -16,7 +16,7 @@ urlpatterns = [
         LoginView.as_view(template_name="webchat/sign_in.html", redirect_authenticated_user=True),
         name="sign-in",
     ),
-    path("sign-in/<str:token>", sign_in_by_link, name="sign-in-link"),
+    path("sign-in/link", sign_in_by_link, name="sign-in-link"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("admin/", admin.site.urls),
 ]

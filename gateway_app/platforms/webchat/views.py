@@ -178,7 +178,7 @@ async def events(request: HttpRequest, *, user: User, chat_id: str) -> HttpRespo
     return StreamingHttpResponse(
         feed(chat_id=chat_id, cursor=cursor),
         content_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers={"X-Accel-Buffering": "no"},
     )
 
 

@@ -14,6 +14,8 @@ const STATES = {
   discarded: "Discarded by an operator",
 };
 const OPEN = new Set(["waiting", "running"]);
+const SAFE = "Waiting for a worker. Your message is safe and will be answered.";
+const WORDLESS_MS = 1_500;
 const PATIENCE_MS = 10_000;
 const NEAR_END_PX = 120;
 
@@ -186,10 +188,9 @@ export class Thread {
       this.activity.append(dots, element("span", "words"));
     }
     if (!this.activity.isConnected || this.activity.nextElementSibling) this.list.append(this.activity);
-    const isSlow = Date.now() - this.waitsSince > PATIENCE_MS;
-    const words = this.running
-      ? isSlow ? "Still thinking…" : "Thinking…"
-      : isSlow ? "Waiting for a worker. Your message is safe and will be answered." : "Waiting…";
+    const waited = Date.now() - this.waitsSince;
+    const [soon, late] = this.running ? ["Thinking…", "Still thinking…"] : ["Waiting…", SAFE];
+    const words = waited > PATIENCE_MS ? late : waited > WORDLESS_MS ? soon : "";
     const place = this.activity.querySelector(".words");
     if (place.textContent !== words) place.textContent = words;
   }
