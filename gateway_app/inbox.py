@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from gateway_app import channels, lanes, metrics, rows
+from gateway_app import channels, lanes, metrics
 from gateway_app.access.decision import decide
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
@@ -20,6 +20,7 @@ from gateway_app.platforms.base import InboundEvent, UnreadableEvent
 from gateway_app.sessions.key import session_key
 from gateway_app.sessions.routing import context_of, open_sessions
 from gateway_app.sessions.source import SessionContext
+from gateway_app.statements import Statement, Value, execute, insert
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +87,13 @@ def accept(
 
 
 def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
-    places = lanes.put(kind=LaneKind.TURNS, counts={key: len(events) for key, events in welcome.items()})
+    counts = {key: len(events) for key, events in welcome.items()}
+    put, open_counts = execute(lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome))
+    places, depths = lanes.places(put), dict(open_counts)
     sessions = open_sessions({key: events[0].source for key, events in welcome.items()})
     channels.note(event.source for events in welcome.values() for event in events)
-    depths = _depths([place.lane_id for place in places.values()])
 
-    values: list[Sequence[rows.Value]] = []
+    values: list[Sequence[Value]] = []
     refusals: dict[str, Refusal] = {}
     for key, events in welcome.items():
         place = places[key]
@@ -112,7 +114,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
                     (InboundState.REFUSED if reason else InboundState.WAITING).value, reason,
                 )
             )  # fmt: skip
-    inserted = rows.insert(
+    inserting = insert(
         InboundMessage,
         columns=(
             "platform", "account", "event_id", "lane_id", "seq", "source", "user_id", "text", "message_id", "state",
@@ -122,7 +124,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
         returning=("event_id",),
         ignore_conflicts=True,
     )  # fmt: skip
-    accepted.event_ids = {event_id for (event_id,) in inserted}
+    accepted.event_ids = {event_id for (event_id,) in execute(inserting)[0]}
 
     for key, events in welcome.items():
         rings = False
@@ -141,15 +143,13 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
 
 
-def _depths(lane_ids: list[int]) -> dict[int, int]:
-    with connection.cursor() as cursor:
-        # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
-        cursor.execute(
-            f"SELECT lane_id, count(*) FROM {TABLE} WHERE lane_id IN ({', '.join(['%s'] * len(lane_ids))})"
-            " AND state IN ('waiting', 'running') GROUP BY lane_id",
-            lane_ids,
-        )
-        return dict(cursor.fetchall())
+def _counting_open(keys: Collection[str]) -> Statement:
+    # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
+    return Statement(
+        f"SELECT lane_id, count(*) FROM {TABLE} WHERE lane_id IN (SELECT id FROM {lanes.TABLE} WHERE kind = %s"
+        f" AND key IN ({', '.join(['%s'] * len(keys))})) AND state IN ('waiting', 'running') GROUP BY lane_id",
+        [LaneKind.TURNS.value, *keys],
+    )
 
 
 def _refusal(event: InboundEvent, *, depth: int) -> str:
@@ -184,24 +184,16 @@ def _answer_refused(event: InboundEvent, refusal: Refusal) -> None:
 def _record_unreadable(unreadable: Sequence[UnreadableEvent]) -> None:
     if not unreadable:
         return
-    rows.insert(
-        InboundMessage,
-        columns=("platform", "account", "event_id", "source", "user_id", "text", "message_id", "state", "reason"),
-        rows=[
-            (
-                event.platform,
-                event.account,
-                event.event_id,
-                "{}",
-                "",
-                "",
-                "",
-                InboundState.REJECTED.value,
-                clean(event.reason),
-            )
-            for event in unreadable
-        ],
-        ignore_conflicts=True,
+    execute(
+        insert(
+            InboundMessage,
+            columns=("platform", "account", "event_id", "source", "user_id", "text", "message_id", "state", "reason"),
+            rows=[
+                (event.platform, event.account, event.event_id, "{}", "", "", "", "rejected", clean(event.reason))
+                for event in unreadable
+            ],
+            ignore_conflicts=True,
+        )
     )
     for event in unreadable:
         metrics.ACCEPTED.labels(platform=event.platform, outcome="unreadable").inc()

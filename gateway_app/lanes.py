@@ -6,25 +6,28 @@ so a worker that was paused past its lease changes nothing. `release()` succeeds
 been put in since the holder last looked (`tail`), so no wake-up is lost. While anything waits, `wake_at`
 is set, and the sweep rings for every lane that has one in the past and no live lease.
 
-Every function is a statement or two and must run inside a transaction where its docstring says so.
+Every function is a statement and must run inside a transaction where its docstring says so. The statements
+themselves are public too (`claiming`, `holding` …), for callers that send several in one trip.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from gateway_app import clock
 from gateway_app.models.lane import Lane, LaneKind
+from gateway_app.statements import Row, Sql, Statement, execute
 
 TABLE = Lane._meta.db_table
 FREE = f"({TABLE}.lease_until IS NULL OR {TABLE}.lease_until <= {{now}})"
@@ -61,6 +64,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Bid:
+    """A claim under way: who will own the lane if it is free, and since when."""
+
+    kind: LaneKind
+    key: str
+    owner: str
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where items were put: they have the sequence numbers `tail - count + 1` to `tail`."""
 
@@ -70,8 +83,29 @@ class Place:
     """A worker holds the lane and will see the items; no ring is needed."""
 
 
-def _new_owner() -> str:
-    return f"{_process}:{next(_claims)}"
+def bid(*, kind: LaneKind, key: str) -> Bid:
+    """Begins a claim; its owner's name is new, so two claims of one process are told apart."""
+    return Bid(kind, key, f"{_process}:{next(_claims)}", time.monotonic())
+
+
+def putting(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> Statement:
+    """The statement of `put()`; read its rows with `places()`."""
+    now = clock.now()
+    wake_at = now if is_rung else "NULL"
+    values: list[str | int] = []
+    for key in sorted(counts):
+        values += [kind.value, key, counts[key]]
+    return Statement(
+        f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "
+        + ", ".join([f"(%s, %s, %s, {wake_at})"] * len(counts))
+        + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
+        f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
+        values,
+    )
+
+
+def places(rows: Iterable[Row]) -> dict[str, Place]:
+    return {key: Place(lane_id, tail, bool(held)) for key, lane_id, tail, held in rows}
 
 
 def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> dict[str, Place]:
@@ -82,58 +116,81 @@ def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> d
     Must run in the transaction that inserts the items: the lane's row stays locked until it commits, so
     sequence numbers become visible in their order. Keys are taken in sorted order, so two calls never deadlock.
     """
-    keys = sorted(counts)
+    return places(execute(putting(kind=kind, counts=counts, is_rung=is_rung))[0])
+
+
+def putting_and_claiming(mine: Bid, *, count: int) -> Statement:
+    """Puts `count` items into the lane and claims it if it is free; read its row with `claimed_by_put()`."""
     now = clock.now()
-    wake_at = now if is_rung else "NULL"
-    values: list[str | int] = []
-    for key in keys:
-        values += [kind.value, key, counts[key]]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "
-            + ", ".join([f"(%s, %s, %s, {wake_at})"] * len(keys))
-            + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
-            f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
-            values,
-        )
-        return {key: Place(lane_id, tail, bool(held)) for key, lane_id, tail, held in cursor.fetchall()}
-
-
-def put_and_claim(*, kind: LaneKind, key: str, count: int) -> tuple[Place, Claim | None]:
-    """`put()` into one lane, and claims it in the same statement if it is free. Must run in a transaction."""
-    now, owner = clock.now(), _new_owner()
-    started = time.monotonic()
     free = FREE.format(now=now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {TABLE} (kind, key, tail, wake_at, lease_owner, lease_until, fence)"
-            f" VALUES (%s, %s, %s, {now}, %s, {clock.later()}, 1)"
-            f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at,"
-            f" lease_owner = CASE WHEN {free} THEN excluded.lease_owner ELSE {TABLE}.lease_owner END,"
-            f" fence = {TABLE}.fence + CASE WHEN {free} THEN 1 ELSE 0 END,"
-            f" lease_until = CASE WHEN {free} THEN excluded.lease_until ELSE {TABLE}.lease_until END"
-            " RETURNING id, tail, fence, lease_owner",
-            [kind.value, key, count, owner, settings.LANE_LEASE_SECONDS],
-        )
-        lane_id, tail, fence, holder = cursor.fetchone()
-    if holder != owner:
-        return Place(lane_id, tail, True), None
-    claim = Claim(lane_id, kind.value, key, owner, fence, tail, _trust(started))
-    return Place(lane_id, tail, False), claim
+    return Statement(
+        f"INSERT INTO {TABLE} (kind, key, tail, wake_at, lease_owner, lease_until, fence)"
+        f" VALUES (%s, %s, %s, {now}, %s, {clock.later()}, 1)"
+        f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at,"
+        f" lease_owner = CASE WHEN {free} THEN excluded.lease_owner ELSE {TABLE}.lease_owner END,"
+        f" fence = {TABLE}.fence + CASE WHEN {free} THEN 1 ELSE 0 END,"
+        f" lease_until = CASE WHEN {free} THEN excluded.lease_until ELSE {TABLE}.lease_until END"
+        " RETURNING id, tail, fence, lease_owner",
+        [mine.kind.value, mine.key, count, mine.owner, settings.LANE_LEASE_SECONDS],
+    )
+
+
+def claimed_by_put(mine: Bid, rows: list[Row]) -> Claim | None:
+    """The claim that `putting_and_claiming()` won, if it did."""
+    lane_id, tail, fence, holder = rows[0]
+    return _won(mine, lane_id=lane_id, fence=fence, tail=tail) if holder == mine.owner else None
+
+
+def place_of(mine: Bid, *, back: int = 0) -> tuple[Sql, Sql]:
+    """The lane's id and the sequence number `back` before its tail, as values for an insert in the same trip."""
+    where = f"FROM {TABLE} WHERE kind = %s AND key = %s"
+    return (
+        Sql(f"SELECT id {where}", [mine.kind.value, mine.key]),
+        Sql(f"SELECT tail - %s {where}", [back, mine.kind.value, mine.key]),
+    )
+
+
+def lane_of(mine: Bid) -> Sql:
+    """The lane's id where the bid has won, for a statement in the same trip."""
+    return Sql(
+        f"SELECT id FROM {TABLE} WHERE kind = %s AND key = %s AND lease_owner = %s",
+        [mine.kind.value, mine.key, mine.owner],
+    )
+
+
+def claiming(mine: Bid) -> Statement:
+    """The statement of `claim()`; read its rows with `claimed()`."""
+    return Statement(
+        f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"
+        f" WHERE kind = %s AND key = %s AND {FREE.format(now=clock.now())} RETURNING id, fence, tail",
+        [mine.owner, settings.LANE_LEASE_SECONDS, mine.kind.value, mine.key],
+    )
+
+
+def claimed(mine: Bid, rows: list[Row]) -> Claim | None:
+    return _won(mine, lane_id=rows[0][0], fence=rows[0][1], tail=rows[0][2]) if rows else None
 
 
 def claim(*, kind: LaneKind, key: str) -> Claim | None:
     """The right to work the lane, or nothing where another worker has it or the lane does not exist."""
-    owner = _new_owner()
-    started = time.monotonic()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"
-            f" WHERE kind = %s AND key = %s AND {FREE.format(now=clock.now())} RETURNING id, fence, tail",
-            [owner, settings.LANE_LEASE_SECONDS, kind.value, key],
-        )
-        row = cursor.fetchone()
-    return Claim(row[0], kind.value, key, owner, row[1], row[2], _trust(started)) if row else None
+    mine = bid(kind=kind, key=key)
+    return claimed(mine, execute(claiming(mine))[0])
+
+
+def holding(claim: Claim) -> Statement:
+    """The statement of `hold()`; give its rows to `held()` before anything else of the trip is believed."""
+    return Statement(
+        f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",
+        [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
+    )
+
+
+def held(claim: Claim, rows: list[Row], *, started: float) -> None:
+    """Raises `LaneLost` where `holding()` found another fence. `started` is the monotonic time before the trip."""
+    if not rows:
+        raise LaneLost(f"{claim.kind} lane {claim.key} was claimed by another worker")
+    claim.tail = rows[0][0]
+    claim.trusted_until = _trust(started)
 
 
 def hold(claim: Claim) -> None:
@@ -142,16 +199,33 @@ def hold(claim: Claim) -> None:
     Every transaction that commits a lane's results calls this first. Raises `LaneLost`.
     """
     started = time.monotonic()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",
-            [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        raise LaneLost(f"{claim.kind} lane {claim.key} was claimed by another worker")
-    claim.tail = row[0]
-    claim.trusted_until = _trust(started)
+    held(claim, execute(holding(claim))[0], started=started)
+
+
+@contextlib.contextmanager
+def fenced(claim: Claim) -> Iterator[None]:
+    """A transaction for a trip that begins with `holding()`. Raises `LaneLost` also where such a trip fails because
+    it collides with what the lane's next holder has written, before its own look at the fence is read.
+    """
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError:
+        with transaction.atomic():
+            hold(claim)
+        raise
+
+
+def releasing_if_done(claim: Claim, *, open_items: Sql) -> Statement:
+    """Gives a held lane back if `open_items` finds nothing; yields a row if so.
+
+    Only for a trip that began with `holding()`: the lane's row is locked, so nothing can be put in meanwhile.
+    """
+    return Statement(
+        f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = NULL"
+        f" WHERE id = %s AND fence = %s AND NOT EXISTS ({open_items.sql}) RETURNING id",
+        [claim.lane_id, claim.fence, *open_items.values],
+    )
 
 
 def release(claim: Claim, *, wake_at: datetime | None = None) -> bool:
@@ -184,19 +258,19 @@ def release_later(claim: Claim, *, wait: float) -> None:
 
 def renew(claims: Iterable[Claim]) -> set[int]:
     """Prolongs the leases of one process in one statement; returns the lanes that it still holds."""
-    held = list(claims)
-    if not held:
+    renewed = list(claims)
+    if not renewed:
         return set()
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE "
-            + " OR ".join(["(id = %s AND fence = %s)"] * len(held))
+            + " OR ".join(["(id = %s AND fence = %s)"] * len(renewed))
             + " RETURNING id",
-            [settings.LANE_LEASE_SECONDS, *(value for claim in held for value in (claim.lane_id, claim.fence))],
+            [settings.LANE_LEASE_SECONDS, *(value for claim in renewed for value in (claim.lane_id, claim.fence))],
         )
         kept = {row[0] for row in cursor.fetchall()}
-    for claim in held:
+    for claim in renewed:
         if claim.lane_id in kept:
             claim.trusted_until = _trust(started)
     return kept
@@ -220,6 +294,10 @@ def wake(*, lane_id: int) -> None:
             f"UPDATE {TABLE} SET wake_at = {clock.now()}, tail = tail + 1 WHERE id = %s",
             [lane_id],
         )
+
+
+def _won(mine: Bid, *, lane_id: int, fence: int, tail: int) -> Claim:
+    return Claim(lane_id, mine.kind.value, mine.key, mine.owner, fence, tail, _trust(mine.started))
 
 
 def _trust(started: float) -> float:

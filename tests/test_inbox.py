@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from gateway_app import doorbell, inbox, lanes
@@ -108,7 +108,8 @@ class InboxTests(TestCase):
     def test_the_chat_is_remembered_and_not_written_again(self) -> None:
         pipeline.accept("1")
         self.assertEqual(Channel.objects.get().chat_id, "chat-ann")
-        with self.assertNumQueries(6):  # savepoint, lane, session, depth, inbox, release
+        trips = 5 if connection.vendor == "postgresql" else 6  # savepoint, lane and depth, session, inbox, release
+        with self.assertNumQueries(trips):
             pipeline.accept("2")
 
     def test_people_in_a_group_have_their_own_sessions_and_share_a_thread(self) -> None:

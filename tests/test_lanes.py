@@ -13,11 +13,12 @@ from gateway_app import lanes
 from gateway_app.lanes import Claim, LaneLost
 from gateway_app.models import Lane
 from gateway_app.models.lane import LaneKind
+from gateway_app.statements import execute
 
 
 def put(*keys: str) -> dict[str, lanes.Place]:
     with transaction.atomic():
-        return lanes.put(kind=LaneKind.TURNS, counts={key: 1 for key in keys})
+        return lanes.put(kind=LaneKind.TURNS, counts=dict.fromkeys(keys, 1))
 
 
 def claim(key: str = "a") -> Claim | None:
@@ -107,11 +108,12 @@ class LaneTests(TestCase):
 
     def test_put_and_claim_takes_a_free_lane_and_leaves_a_held_one(self) -> None:
         with transaction.atomic():
-            place, mine = lanes.put_and_claim(kind=LaneKind.DELIVERY, key="x", count=2)
-            again, theirs = lanes.put_and_claim(kind=LaneKind.DELIVERY, key="x", count=1)
+            bids = [lanes.bid(kind=LaneKind.DELIVERY, key="x") for _ in range(2)]
+            found = execute(*[lanes.putting_and_claiming(bid, count=2) for bid in bids])
+        mine, theirs = (lanes.claimed_by_put(bid, rows) for bid, rows in zip(bids, found, strict=True))
         assert mine
-        self.assertEqual((place.tail, mine.fence, place.is_held), (2, 1, False))
-        self.assertEqual((again.tail, theirs, again.is_held), (3, None, True))
+        self.assertEqual((mine.tail, mine.fence, theirs), (2, 1, None))
+        self.assertEqual(Lane.objects.get().tail, 4)
 
     def test_a_renewal_names_only_the_lanes_still_held(self) -> None:
         put("a", "b")
@@ -150,25 +152,26 @@ class ConcurrentLaneTests(TransactionTestCase):
             held = claim()
             assert held
             released: list[bool] = []
-            work = iter([lambda: put("a"), lambda: released.append(lanes.release(held))])
-            lock = threading.Lock()
 
-            def either(work=work, lock=lock) -> None:
-                with lock:
-                    step = next(work)
-                step()
+            def release(held: Claim = held, released: list[bool] = released) -> None:
+                released.append(lanes.release(held))
 
-            together(2, either)
-            self.assertTrue(lanes.due(limit=10) if released[0] else lanes.claim(kind=LaneKind.TURNS, key="a") is None)
+            at_once(lambda: put("a"), release)
+            self.assertTrue(lanes.due(limit=10) if released[0] else claim() is None)
             Lane.objects.all().delete()
 
 
 def together(count: int, work: Callable[[], object]) -> None:
     """Runs `work` in `count` threads that start at one moment; raises what any of them raised."""
-    start = threading.Barrier(count)
+    at_once(*[work] * count)
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Runs each of `works` in a thread of its own, all from one moment on; raises what any of them raised."""
+    start = threading.Barrier(len(works))
     errors: list[BaseException] = []
 
-    def run() -> None:
+    def run(work: Callable[[], object]) -> None:
         try:
             start.wait(10)
             work()
@@ -177,7 +180,7 @@ def together(count: int, work: Callable[[], object]) -> None:
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=run) for _ in range(count)]
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from django.test import SimpleTestCase
@@ -134,10 +135,8 @@ class LaneProperties(TestCase):
     def hand_back(self, worker: int) -> None:
         turn, self.turns[worker] = self.turns[worker], None
         if turn:
-            try:
+            with contextlib.suppress(lanes.LaneLost):
                 give_up_early(turn, wait=0)
-            except lanes.LaneLost:
-                pass
 
     def crash(self, worker: int) -> None:
         """The worker is gone, or stopped: its lease stands until it ends."""

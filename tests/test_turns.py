@@ -21,6 +21,7 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.platforms.base import SendError, UnknownOutcome
 from gateway_app.sessions.source import ChatType
+from gateway_app.statements import execute
 from gateway_app.turns import closing, journal, opening, runner
 from gateway_app.turns.runner import run_session
 from gateway_app.worker.database import in_database
@@ -164,7 +165,10 @@ class ToolTurnTests(PipelineTestCase):
     def test_a_replacement_worker_repeats_no_finished_step(self) -> None:
         """The worker dies after the tool's result is journaled; the model is asked once more, not twice."""
         pipeline.accept("call:current_time {}")
-        with mock.patch.object(runner, "_close", side_effect=asyncio.CancelledError), self.assertRaises(BaseException):
+        with (
+            mock.patch.object(runner, "_close", side_effect=asyncio.CancelledError),
+            self.assertRaises(asyncio.CancelledError),
+        ):
             self.answer()
         expire_leases()
         calls, steps = self.model.stats["calls"], TurnStep.objects.count()
@@ -184,7 +188,7 @@ class ToolTurnTests(PipelineTestCase):
         tools = Registry([Tool(name="pay", description="Pays.", parameters={"type": "object"}, handler=pay)])
         pipeline.accept("call:pay {}")
         with mock.patch.object(runner, "tool_registry", lambda: tools):
-            with mock.patch.object(runner, "give_up_early"), self.assertRaises(BaseException):
+            with mock.patch.object(runner, "give_up_early"), self.assertRaises(asyncio.CancelledError):
                 self.answer()
             expire_leases()
             self.answer()
@@ -352,6 +356,11 @@ class FenceTests(PipelineTestCase):
 
 
 class DeliveryTests(PipelineTestCase):
+    def post_and_claim(self, text: str) -> tuple[lanes.Claim | None, outbox.Head | None]:
+        draft = outbox.Draft(key="k", platform="recording", account="", chat_id="c", text=text)
+        posting = outbox.Posting(draft, and_claim=True)
+        return posting.outcome(execute(*posting.statements))
+
     def due_now(self) -> None:
         OutboundPart.objects.update(next_attempt_at=None)
 
@@ -422,10 +431,8 @@ class DeliveryTests(PipelineTestCase):
 
     def test_a_worker_that_died_while_sending_leaves_an_unknown_outcome(self) -> None:
         with transaction.atomic():
-            claim = outbox.enqueue(
-                outbox.Draft(key="k", platform="recording", account="", chat_id="c", text="hello"), and_claim=True
-            )
-            assert claim and outbox.take_next(claim)
+            claim, head = self.post_and_claim("hello")
+            assert claim and head
         expire_leases()
         self.deliver()
         (part,) = self.platform.sent
@@ -446,11 +453,8 @@ class DeliveryTests(PipelineTestCase):
         from gateway_app.delivery import sender
 
         with transaction.atomic():
-            claim = outbox.enqueue(
-                outbox.Draft(key="k", platform="recording", account="", chat_id="c", text="hello"), and_claim=True
-            )
-            assert claim
-            head = outbox.take_next(claim)
+            claim, head = self.post_and_claim("hello")
+        assert claim
         claim.trusted_until = 0.0
         pipeline.run(sender.drain(claim, head, http=mock.Mock()))
         self.assertEqual(self.platform.sent, [])

@@ -1,11 +1,12 @@
 """The outbox: what is to be sent, row by row, in each chat's order.
 
 Rows are written in the transaction that decides on them (`enqueue`), sent by whoever holds the chat's delivery
-lane, and taken one at a time from the lane's head (`take_head`), which records the attempt before it is made.
+lane, and taken one at a time from the lane's head (`taking_head`), which records the attempt before it is made.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,14 +14,15 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from gateway_app import clock, lanes, metrics, rows
-from gateway_app.lanes import Claim
+from gateway_app import clock, lanes, metrics
+from gateway_app.lanes import Bid, Claim
 from gateway_app.models import OutboundPart, SendGate
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.outbox import OPEN_STATES, OutboundState
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import OutgoingPart
 from gateway_app.sessions.key import delivery_key
+from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from .backoff import wait_before
 
@@ -50,82 +52,154 @@ class Head:
     part: OutgoingPart
 
 
-def enqueue(draft: Draft, *, and_claim: bool = False) -> Claim | None:
-    """Writes the parts of `draft`; must run in a transaction.
+class Posting:
+    """A draft on its way into the outbox: the statements that put it there, and what came of them.
 
-    With `and_claim` also claims the chat's lane if it is free, so that the caller can send at once.
+    With `and_claim` the chat's lane is also claimed if it is free, and its head taken, so that the caller can send
+    at once. The statements must run in one transaction.
     """
-    platform = registry.get(draft.platform)
-    texts = platform.split(draft.text)
-    key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
-    if and_claim and platform.is_pushed:
-        place, claim = lanes.put_and_claim(kind=LaneKind.DELIVERY, key=key, count=len(texts))
-    else:
-        counts = {key: len(texts)}
-        place, claim = lanes.put(kind=LaneKind.DELIVERY, counts=counts, is_rung=platform.is_pushed)[key], None
-    first = place.tail - len(texts) + 1
-    rows.insert(
-        OutboundPart,
-        columns=(
-            "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-            "turn_id", "state", "attempts",
-        ),
-        rows=[
+
+    def __init__(self, draft: Draft, *, and_claim: bool = False) -> None:
+        platform = registry.get(draft.platform)
+        texts = platform.split(draft.text)
+        key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
+        self._bid = lanes.bid(kind=LaneKind.DELIVERY, key=key)
+        self._claims = and_claim and platform.is_pushed and bool(texts)
+        self.statements: list[Statement] = []
+        if not texts:
+            return
+        if self._claims:
+            self.statements.append(lanes.putting_and_claiming(self._bid, count=len(texts)))
+        else:
+            counts = {key: len(texts)}
+            self.statements.append(lanes.putting(kind=LaneKind.DELIVERY, counts=counts, is_rung=platform.is_pushed))
+        self.statements.append(_inserting(draft, texts, place=self._bid))
+        if self._claims:
+            self.statements.append(taking_head(lanes.lane_of(self._bid)))
+
+    def outcome(self, found: list[list[Row]]) -> tuple[Claim | None, Head | None]:
+        """The claim and the head taken under it, from the rows of the statements. Must run in their transaction."""
+        claim = lanes.claimed_by_put(self._bid, found[0]) if self._claims else None
+        if claim is None:
+            return None, None
+        head = taken_head(found[-1])
+        if head is None or is_worn_out(head):
+            head = take_next(claim, head)
+        return claim, head
+
+
+def enqueue(draft: Draft) -> None:
+    """Writes the parts of `draft`; must run in a transaction. They are sent when their chat's lane is rung."""
+    statements = Posting(draft).statements
+    if statements:
+        execute(*statements)
+
+
+def _inserting(draft: Draft, texts: list[str], *, place: Bid) -> Statement:
+    rows = []
+    for number, text in enumerate(texts):
+        lane_id, seq = lanes.place_of(place, back=len(texts) - 1 - number)
+        rows.append(
             (
-                place.lane_id, first + number, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id,
-                draft.thread_id, draft.reply_to if number == 0 else "", text, draft.turn_id,
-                OutboundState.WAITING.value, 0,
+                lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
+                draft.reply_to if number == 0 else "", text, draft.turn_id, OutboundState.WAITING.value, 0,
             )
-            for number, text in enumerate(texts)
-        ],
+        )  # fmt: skip
+    columns = (
+        "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
+        "turn_id", "state", "attempts",
     )  # fmt: skip
-    return claim
+    return insert(OutboundPart, columns=columns, rows=rows)
+
+
+def taking_head(lane: Sql) -> Statement:
+    """Marks the first open part of the lane as being sent; read its row with `taken_head()`.
+
+    It yields nothing where no part is open, or the first is not due, or its account's gate is closed. A part that is
+    found as being sent was left so by a worker that died: that attempt's outcome is unknown. The attempt is recorded
+    here, before it is made. Must run in a transaction in which the caller holds the lane.
+    """
+    now = clock.now()
+    return Statement(
+        f"UPDATE {TABLE} SET attempts = attempts + 1, state = 'sending',"
+        " unknown_outcomes = unknown_outcomes + CASE WHEN state = 'sending' THEN 1 ELSE 0 END"
+        f" WHERE id = (SELECT id FROM {TABLE} WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'sending')"
+        " ORDER BY seq LIMIT 1)"
+        f" AND (next_attempt_at IS NULL OR next_attempt_at <= {now})"
+        f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
+        f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
+        " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
+        " unknown_outcomes",
+        lane.values,
+    )
+
+
+def taken_head(rows: list[Row]) -> Head | None:
+    if not rows:
+        return None
+    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown = rows[0]
+    part = OutgoingPart(
+        part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
+        reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
+    )  # fmt: skip
+    return Head(platform, part)
 
 
 def take_head(claim: Claim) -> Head | None:
-    """Marks the first open part of the lane as being sent, and returns it; nothing where none is due.
+    """The part to send now, by `taking_head()`; nothing where none is due."""
+    return taken_head(execute(taking_head(Sql("%s", [claim.lane_id])))[0])
 
-    A part that is found as being sent was left so by a worker that died: that attempt's outcome is unknown.
-    Must run in a transaction in which the caller holds the lane.
+
+def is_worn_out(head: Head) -> bool:
+    """Whether the part has had its attempts. Only crashes lead here: a send that fails is counted where it fails."""
+    return head.part.attempts > settings.DELIVERY_MAX_ATTEMPTS
+
+
+def take_next(claim: Claim, head: Head | None = None) -> Head | None:
+    """The next part to send, or nothing, in which case the lane has been released.
+
+    `head` is one that has been taken already. Must run in a transaction in which the caller holds the lane.
     """
-    now = clock.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {TABLE} SET attempts = attempts + 1, state = 'sending',"
-            " unknown_outcomes = unknown_outcomes + CASE WHEN state = 'sending' THEN 1 ELSE 0 END"
-            f" WHERE id = (SELECT id FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')"
-            " ORDER BY seq LIMIT 1)"
-            f" AND (next_attempt_at IS NULL OR next_attempt_at <= {now})"
-            f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
-            f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
-            " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-            " unknown_outcomes",
-            [claim.lane_id],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown = row
-    return Head(
-        platform,
-        OutgoingPart(
-            part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
-            reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
-        ),
-    )  # fmt: skip
-
-
-def take_next(claim: Claim) -> Head | None:
-    """The next part to send, or nothing, in which case the lane has been released. Must run in a transaction."""
     while True:
-        head = take_head(claim)
-        if head and head.part.attempts > settings.DELIVERY_MAX_ATTEMPTS:
-            # Only crashes get here: a failed send is counted where it fails.
+        head = head or take_head(claim)
+        if head and is_worn_out(head):
             bury(head, reason=f"given up after {head.part.attempts - 1} attempts whose outcome is unknown")
+            head = None
             continue
         if head or lanes.release(claim, wake_at=next_wake(claim)):
             return head
         lanes.hold(claim)
+
+
+def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head | None:
+    """Commits that the platform took the part, and takes the next; where none waits the lane is released.
+
+    Raises `LaneLost`.
+    """
+    lane = Sql("%s", [claim.lane_id])
+    open_parts = Sql(f"SELECT 1 FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')", [claim.lane_id])
+    started = time.monotonic()
+    with transaction.atomic():
+        held, _, taken, released = execute(
+            lanes.holding(claim),
+            _recording_sent(head, platform_message_id=platform_message_id),
+            taking_head(lane),
+            lanes.releasing_if_done(claim, open_items=open_parts),
+        )
+        lanes.held(claim, held, started=started)
+        following = taken_head(taken)
+        if not released and (following is None or is_worn_out(following)):
+            following = take_next(claim, following)
+    metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
+    return following
+
+
+def _recording_sent(head: Head, *, platform_message_id: str) -> Statement:
+    return Statement(
+        f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"
+        " WHERE id = %s",
+        [platform_message_id[:255], head.part.part_id],
+    )
 
 
 def next_wake(claim: Claim) -> datetime | None:
@@ -143,17 +217,6 @@ def next_wake(claim: Claim) -> datetime | None:
     if gate:
         moments.append(gate.closed_until)
     return max(moments)
-
-
-def record_sent(head: Head, *, platform_message_id: str) -> None:
-    """The platform took the part. Must run in a transaction in which the caller holds the lane."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"
-            " WHERE id = %s",
-            [platform_message_id[:255], head.part.part_id],
-        )
-    metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
 
 
 def record_failed(

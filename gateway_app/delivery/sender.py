@@ -75,14 +75,7 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
         return await in_database(
             _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
         )
-    return await in_database(_record_sent, claim, head, platform_message_id=message_id)
-
-
-def _record_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head | None:
-    with transaction.atomic():
-        lanes.hold(claim)
-        outbox.record_sent(head, platform_message_id=platform_message_id)
-        return outbox.take_next(claim)
+    return await in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
 
 
 def _record_failed(

@@ -6,26 +6,30 @@ import json
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 
 from gateway_app.models import TranscriptMessage
+from gateway_app.statements import Row, Statement
 
 TABLE = TranscriptMessage._meta.db_table
 
 
-def load(*, session_pk: int, budget: int) -> list[dict[str, Any]]:
-    """The newest messages of the session whose estimated tokens fit `budget`, oldest first, in chat-completions form.
+def reading(*, session_pk: int) -> Statement:
+    """The statement that reads the session's newest messages; give its rows to `fitting()`.
 
-    Starts with a person's message, so that no tool result stands without its call. Bounded by
-    HISTORY_MAX_MESSAGES however short the messages are.
+    Bounded by HISTORY_MAX_MESSAGES however short the messages are.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"
-            " WHERE session_id = %s ORDER BY id DESC LIMIT %s",
-            [session_pk, settings.HISTORY_MAX_MESSAGES],
-        )
-        newest_first = cursor.fetchall()
+    return Statement(
+        f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"
+        " WHERE session_id = %s ORDER BY id DESC LIMIT %s",
+        [session_pk, settings.HISTORY_MAX_MESSAGES],
+    )
+
+
+def fitting(newest_first: list[Row], *, budget: int) -> list[dict[str, Any]]:
+    """The messages whose estimated tokens fit `budget`, oldest first, in chat-completions form.
+
+    Starts with a person's message, so that no tool result stands without its call.
+    """
     kept: list[dict[str, Any]] = []
     for role, content, tool_calls, tool_call_id, tokens in newest_first:
         budget -= tokens

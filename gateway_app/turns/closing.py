@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
-
-from gateway_app import clock, lanes, metrics, rows
+from gateway_app import clock, lanes, metrics
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, TranscriptMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import TurnState
 from gateway_app.sessions import tokens
+from gateway_app.statements import Statement, execute, insert
 
 from . import journal
-from .opening import OpenTurn, open_next
+from .opening import OpenTurn, open_messages, open_next
 
 INBOX = InboundMessage._meta.db_table
 TURN = Turn._meta.db_table
@@ -56,24 +56,33 @@ class Closed:
 
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost`, and then nothing of it is written."""
-    with transaction.atomic():
-        lanes.hold(turn.claim)
-        _write_transcript(turn, outcome)
-        if outcome.steps:
-            journal.write(turn_id=turn.turn_id, first=len(turn.steps), steps=outcome.steps)
-        _finish(turn, outcome)
-        delivery = head = None
-        if outcome.reply:
-            delivery = outbox.enqueue(_draft(turn, outcome.reply), and_claim=True)
-            head = outbox.take_next(delivery) if delivery else None
-        following = open_next(turn.claim)
+    posting = outbox.Posting(_draft(turn, outcome.reply), and_claim=True)
+    started = time.monotonic()
+    with lanes.fenced(turn.claim):
+        held, released, *rest = execute(
+            lanes.holding(turn.claim),
+            lanes.releasing_if_done(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
+            *posting.statements,
+            _writing_transcript(turn, outcome),
+            *_journaling(turn, outcome),
+            *_finishing(turn, outcome),
+        )
+        lanes.held(turn.claim, held, started=started)
+        delivery, head = posting.outcome(rest[: len(posting.statements)])
+        following = None if released else open_next(turn.claim)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()
     return Closed(delivery, head, following)
 
 
-def _write_transcript(turn: OpenTurn, outcome: Outcome) -> None:
+def _journaling(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
+    if not outcome.steps:
+        return []
+    return [journal.writing(turn_id=turn.turn_id, first=len(turn.steps), steps=outcome.steps)]
+
+
+def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> Statement:
     said = [{"role": "user", "content": turn.asked}, *outcome.said]
-    rows.insert(
+    return insert(
         TranscriptMessage,
         columns=("session_id", "turn_id", "role", "content", "user_id", "tool_calls", "tool_call_id", "tokens"),
         rows=[
@@ -92,21 +101,22 @@ def _write_transcript(turn: OpenTurn, outcome: Outcome) -> None:
     )
 
 
-def _finish(turn: OpenTurn, outcome: Outcome) -> None:
+def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     dead = outcome.state is TurnState.DEAD
-    with connection.cursor() as cursor:
-        cursor.execute(
+    return [
+        Statement(
             f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"
             f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s",
             [
                 outcome.state.value, outcome.error_kind, outcome.error, outcome.model, outcome.prompt_tokens,
                 outcome.completion_tokens, outcome.model_seconds, turn.turn_id,
             ],
-        )  # fmt: skip
-        cursor.execute(
+        ),
+        Statement(
             f"UPDATE {INBOX} SET state = %s, reason = %s, finished_at = {clock.now()} WHERE turn_id = %s",
             [(InboundState.DEAD if dead else InboundState.DONE).value, outcome.error if dead else "", turn.turn_id],
-        )
+        ),
+    ]  # fmt: skip
 
 
 def _draft(turn: OpenTurn, text: str) -> outbox.Draft:

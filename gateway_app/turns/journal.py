@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db import transaction
 
-from gateway_app import lanes, rows
+from gateway_app import lanes
 from gateway_app.lanes import Claim
 from gateway_app.models import TurnStep
 from gateway_app.models.turn import StepKind
+from gateway_app.statements import Statement, execute, insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ def load(*, turn_id: int) -> list[Step]:
     return [Step(StepKind(kind), payload) for kind, payload in found]
 
 
-def write(*, turn_id: int, first: int, steps: list[Step]) -> None:
-    """Adds steps with positions from `first` on. Must run in a transaction in which the caller holds the lane."""
-    rows.insert(
+def writing(*, turn_id: int, first: int, steps: list[Step]) -> Statement:
+    """The statement that adds steps with positions from `first` on, for a transaction that holds the lane."""
+    return insert(
         TurnStep,
         columns=("turn_id", "position", "kind", "payload"),
         rows=[(turn_id, first + n, step.kind.value, json.dumps(step.payload)) for n, step in enumerate(steps)],
@@ -43,4 +44,4 @@ def record(claim: Claim, *, turn_id: int, first: int, steps: list[Step]) -> None
     """Adds steps in a fenced transaction of their own. Raises `LaneLost`."""
     with transaction.atomic():
         lanes.hold(claim)
-        write(turn_id=turn_id, first=first, steps=steps)
+        execute(writing(turn_id=turn_id, first=first, steps=steps))

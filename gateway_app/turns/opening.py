@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from gateway_app import lanes, rows
+from gateway_app import lanes
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
+from gateway_app.models.turn import TurnState
 from gateway_app.sessions import history
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.routing import context_of, open_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
+from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from . import journal
 
 INBOX = InboundMessage._meta.db_table
+SESSION = Session._meta.db_table
+TURN = Turn._meta.db_table
 LONGEST_SENDER = 240
 """Characters of a sender's name that the model sees in a shared session."""
 
@@ -34,6 +38,13 @@ class Waiting:
     source: SessionSource
     text: str
     message_id: str
+
+
+class OpenSession(NamedTuple):
+    """The session that a turn belongs to."""
+
+    pk: int
+    session_id: str
 
 
 @dataclass(slots=True)
@@ -55,9 +66,13 @@ class OpenTurn:
 
 def claim_and_open(*, session_key: str) -> OpenTurn | None:
     """Claims the session's lane and opens its next turn; nothing where another worker has it or nothing waits."""
+    mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
-        claim = lanes.claim(kind=LaneKind.TURNS, key=session_key)
-        return open_next(claim) if claim else None
+        won, found, sessions = execute(
+            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), _reading_session(session_key)
+        )
+        claim = lanes.claimed(mine, won)
+        return _open(claim, found, sessions) if claim else None
 
 
 def open_next(claim: Claim) -> OpenTurn | None:
@@ -65,55 +80,95 @@ def open_next(claim: Claim) -> OpenTurn | None:
 
     Must run in a transaction in which the lane was claimed or held.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"
-            " WHERE lane_id = %s AND state IN ('waiting', 'running') ORDER BY seq",
-            [claim.lane_id],
-        )
-        found = cursor.fetchall()
+    lane = Sql("%s", [claim.lane_id])
+    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)))
+
+
+def open_messages(claim: Claim, *, besides: int) -> Sql:
+    """SQL that finds the lane's open messages but those of turn `besides`."""
+    return Sql(
+        f"SELECT 1 FROM {INBOX} WHERE lane_id = %s AND state IN ('waiting', 'running')"
+        " AND (turn_id IS NULL OR turn_id <> %s)",
+        [claim.lane_id, besides],
+    )
+
+
+def _reading_open_messages(lane: Sql) -> Statement:
+    # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
+    return Statement(
+        f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"
+        f" WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'running') ORDER BY seq",
+        lane.values,
+    )
+
+
+def _reading_session(session_key: str) -> Statement:
+    return Statement(f"SELECT id, session_id FROM {SESSION} WHERE session_key = %s AND ended_at IS NULL", [session_key])
+
+
+def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | None:
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
         return None
-    # A turn that was left goes first, also where an operator has put an older message back before its own.
-    unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
+    unfinished = found[0][4]
     waiting = [
         Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id)
         for row_id, source, text, message_id, turn_id in found
         if turn_id == unfinished
     ]
-    if unfinished is None:
-        return _start(claim, _collected(waiting))
-    return _take_over(claim, turn_id=unfinished, waiting=waiting)
+    if unfinished is not None:
+        return _take_over(claim, turn_id=unfinished, waiting=waiting)
+    if not sessions:
+        session = open_sessions({claim.key: waiting[-1].source})[claim.key]
+        sessions = [(session.pk, session.session_id)]
+    return _start(claim, waiting=_collected(waiting), session=OpenSession(*sessions[0]))
 
 
-def _start(claim: Claim, waiting: list[Waiting]) -> OpenTurn:
-    newest = waiting[-1].source
-    session = open_sessions({claim.key: newest})[claim.key]
-    ((turn_id,),) = rows.insert(
-        Turn,
-        columns=("session_id", "lane_id", "state", "attempts"),
-        rows=[(session.pk, claim.lane_id, "running", 1)],
-        returning=("id",),
+def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
+    started, _, transcript = execute(
+        insert(
+            Turn,
+            columns=("session_id", "lane_id", "state", "attempts"),
+            rows=[(session.pk, claim.lane_id, TurnState.RUNNING.value, 1)],
+            returning=("id",),
+        ),
+        Statement(
+            f"UPDATE {INBOX} SET state = %s,"
+            f" turn_id = (SELECT id FROM {TURN} WHERE lane_id = %s AND state = 'running')"
+            f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
+            [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
+        ),
+        history.reading(session_pk=session.pk),
     )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {INBOX} SET state = %s, turn_id = %s WHERE id IN ({', '.join(['%s'] * len(waiting))})",
-            [InboundState.RUNNING.value, turn_id, *(message.row_id for message in waiting)],
-        )
-    return _opened(claim, turn_id=turn_id, attempts=1, session=session, waiting=waiting, steps=[])
+    return _opened(
+        claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
+    )
 
 
 def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
     turn = Turn.objects.select_related("session").get(pk=turn_id)
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
-    steps = journal.load(turn_id=turn_id)
-    return _opened(claim, turn_id=turn_id, attempts=turn.attempts, session=turn.session, waiting=waiting, steps=steps)
+    return _opened(
+        claim,
+        turn_id=turn_id,
+        attempts=turn.attempts,
+        session=OpenSession(turn.session.pk, turn.session.session_id),
+        waiting=waiting,
+        steps=journal.load(turn_id=turn_id),
+        transcript=execute(history.reading(session_pk=turn.session.pk))[0],
+    )
 
 
 def _opened(
-    claim: Claim, *, turn_id: int, attempts: int, session: Session, waiting: list[Waiting], steps: list[journal.Step]
+    claim: Claim,
+    *,
+    turn_id: int,
+    attempts: int,
+    session: OpenSession,
+    waiting: list[Waiting],
+    steps: list[journal.Step],
+    transcript: list[Row],
 ) -> OpenTurn:
     budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
@@ -125,7 +180,7 @@ def _opened(
         context=context_of(newest.source, session_id=session.session_id),
         asked="\n\n".join(_said(message) for message in waiting),
         reply_to=newest.message_id,
-        history=history.load(session_pk=session.pk, budget=budget),
+        history=history.fitting(transcript, budget=budget),
         steps=steps,
     )
 
