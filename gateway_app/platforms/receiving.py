@@ -101,7 +101,8 @@ class Ringer:
             self._task.cancel()
         if self._thread:
             self._thread.shutdown(wait=False, cancel_futures=True)
-            self._thread = None
+        self._task = self._thread = None
+        self._waiting.clear()
 
     async def _ring_all(self) -> None:
         if self._thread is None:

@@ -68,7 +68,12 @@ class TelegramPeer(PeerServer):
     def push_text(self, text: str, **fields: Any) -> int:
         """A person writes; see `Chats.text_update`. Returns the update's number."""
         with self._lock:
-            return self.push(self._chats.text_update(text, **fields))
+            return self.push(self.text_update(text, **fields))
+
+    def text_update(self, text: str, **fields: Any) -> dict[str, Any]:
+        """The same, not pushed yet."""
+        with self._lock:
+            return self._chats.text_update(text, **fields)
 
     def push(self, body: dict[str, Any] | bytes, *, number: int | None = None, is_late: bool = False) -> int:
         """Queues any update; see `Updates.push`."""
