@@ -13,7 +13,7 @@ from django.db.models import Max
 from django.db.models.functions import Now
 
 from gateway_app.access.decision import Decision, decide
-from gateway_app.inbox import accept
+from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
@@ -136,7 +136,7 @@ def start(user: User) -> WebConversation:
 def rename(user: User, chat_id: str, *, title: str) -> str:
     """Gives the conversation a title of at most 120 characters and returns it as it is kept."""
     conversation = owned(user, chat_id)
-    conversation.title = " ".join(title.split())[:120]
+    conversation.title = " ".join(clean(title).split())[:120]
     conversation.save(update_fields=["title"])
     return conversation.title
 
@@ -156,7 +156,7 @@ def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
         if event.event_id in accepted.event_ids:
             WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
             if not conversation.title:
-                conversation.title = title_from(text)
+                conversation.title = title_from(clean(text))
                 WebConversation.objects.filter(pk=conversation.pk, title="").update(title=conversation.title)
     row = InboundMessage.objects.filter(platform="webchat", account="", event_id=event.event_id).values(*INBOUND).get()
     return Posted(inbound_item(row), str(conversation), accepted.rings)

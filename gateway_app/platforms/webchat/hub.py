@@ -37,7 +37,8 @@ class Channel:
         self.turn_id = 0
         self.text = ""
         """The reply of `turn_id` so far."""
-        self._wakers: set[asyncio.Event] = set()
+        self.wakers: set[asyncio.Event] = set()
+        """One of each page that shows the conversation."""
 
     def take(self, entry: dict[bytes, bytes]) -> None:
         """Takes an entry of the stream into account. Pages are told by `wake()`."""
@@ -50,20 +51,8 @@ class Channel:
         self.turn_id, self.text = found.turn_id, known[: found.at] + gap + found.text
 
     def wake(self) -> None:
-        for waker in self._wakers:
+        for waker in self.wakers:
             waker.set()
-
-    @contextlib.contextmanager
-    def wakes(self, waker: asyncio.Event) -> Any:
-        self._wakers.add(waker)
-        try:
-            yield
-        finally:
-            self._wakers.discard(waker)
-
-    @property
-    def is_watched(self) -> bool:
-        return bool(self._wakers)
 
 
 class Hub:
@@ -86,16 +75,17 @@ class Hub:
         """
         key = stream.key(chat_id).encode()
         channel = self._channels.setdefault(key, Channel(chat_id))
-        with channel.wakes(waker):
-            try:
-                if channel.position is None:
-                    self._interrupt()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(waker.wait(), stream.ANSWER_SECONDS)
-                yield channel
-            finally:
-                if not channel.is_watched:
-                    self._channels.pop(key, None)
+        channel.wakers.add(waker)
+        try:
+            if channel.position is None:
+                self._interrupt()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(waker.wait(), stream.ANSWER_SECONDS)
+            yield channel
+        finally:
+            channel.wakers.remove(waker)
+            if not channel.wakers:
+                del self._channels[key]
 
     def stop(self) -> None:
         """Ends every page's events; browsers come back by themselves."""

@@ -20,6 +20,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from gateway_app import doorbell
+from gateway_app.inbox import clean
 from gateway_app.models import WebConversation
 from gateway_app.worker.database import in_database
 
@@ -150,7 +151,7 @@ async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpRespons
     client_id, text = fields.get("id"), fields.get("text")
     if not isinstance(client_id, str) or not conversations.CLIENT_ID.fullmatch(client_id):
         raise BadRequest("The message has no usable id: 8 to 64 letters, digits, - and _ are allowed.")
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not clean(text).strip():
         raise BadRequest("The message is empty.")
     posted = await in_database(conversations.post, user, chat_id, client_id=client_id, text=text)
     stream.publisher().put(stream.key(chat_id), stream.CHANGED)
@@ -164,7 +165,7 @@ async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpRespons
 async def rename(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
     """Gives the conversation another title, `{"title": …}`."""
     title = body(request).get("title")
-    if not isinstance(title, str) or not title.strip():
+    if not isinstance(title, str) or not clean(title).strip():
         raise BadRequest("The title is empty.")
     return JsonResponse({"title": await in_database(conversations.rename, user, chat_id, title=title)})
 
