@@ -12,6 +12,7 @@ from django.db import connection
 
 from gateway_app import backlog
 from gateway_app.backlog import Backlog, Box, Lanes, ListenerState
+from gateway_app.duration import duration
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import Platform
 
@@ -77,7 +78,7 @@ def _canary(state: Backlog) -> Check:
     age = state.canary_seconds
     if age is None:
         return Check(name="canary", ok=False, detail="no canary task has come through the queue yet")
-    detail = f"the last canary task came through the queue {age:.0f} s ago"
+    detail = f"the last canary task came through the queue {duration(age)} ago"
     return Check(name="canary", ok=_is_fresh(age), detail=detail, age=age)
 
 
@@ -90,9 +91,9 @@ def _taken(name: str, box: Box, lanes: Lanes) -> Check:
     age = lanes.overdue_seconds
     waiting = f"{box.waiting} waiting"
     if box.oldest_seconds is not None:
-        waiting += f", the oldest for {box.oldest_seconds:.0f} s"
+        waiting += f", the oldest for {duration(box.oldest_seconds)}"
     if age is not None:
-        waiting += f"; due and not taken for {age:.0f} s"
+        waiting += f"; due and not taken for {duration(age)}"
     return Check(name=name, ok=age is None or _is_fresh(age), detail=waiting, age=box.oldest_seconds)
 
 

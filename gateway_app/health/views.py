@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,6 +12,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from . import checks, exposition
+
+log = logging.getLogger(__name__)
+
+_failing: list[str] = []
 
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 """A request with one of these was passed on by a proxy on this machine and may come from anywhere."""
@@ -28,7 +33,11 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Whether messages get through: 200 or 503, with each check. Operators also see what listeners report."""
     readiness = checks.read()
-    return JsonResponse(readiness.to_json(for_operator=is_operator(request)), status=200 if readiness.ok else 503)
+    _log_change([check for check in readiness.checks if not check.ok])
+    response = JsonResponse(readiness.to_json(for_operator=is_operator(request)), status=200 if readiness.ok else 503)
+    # Django would log each 503, and probes come every few seconds.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 @never_cache
@@ -46,6 +55,18 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return denied
     body, content_type = exposition.expose(accept=request.headers.get("Accept", ""))
     return HttpResponse(body, content_type=content_type)
+
+
+def _log_change(failing: list[checks.Check]) -> None:
+    """Says in the log what fails when that changes, not at each probe."""
+    global _failing
+    names = [check.name for check in failing]
+    if names != _failing:
+        _failing = names
+        if failing:
+            log.error("Not ready: %s.", "; ".join(f"{check.name}: {check.detail}" for check in failing))
+        else:
+            log.info("Ready.")
 
 
 def is_operator(request: HttpRequest) -> bool:

@@ -1,0 +1,153 @@
+"""The admin's menu and tabs: what each person may see, and how many dead letters wait for a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from gateway_app.models import InboundMessage, OutboundPart
+
+from .base import COUNT_CAP
+
+DEAD = "state__exact=dead"
+UNREADABLE = "state__exact=rejected"
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The menu, in django-unfold's form. One bounded count per box is all it asks of the database."""
+    return [
+        {
+            "items": [{"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")}],
+        },
+        {
+            "title": "Conversations",
+            "items": [
+                _item(request, "Sessions", "forum", "session"),
+                _item(request, "Search", "search", "transcriptmessage"),
+            ],
+        },
+        {
+            "title": "Pipeline",
+            "items": [
+                _item(request, "Inbox", "inbox", "inboundmessage", without=DEAD),
+                _item(request, "Turns", "neurology", "turn"),
+                _item(request, "Outbox", "outbox", "outboundpart", without=DEAD),
+                _dead_letters(request),
+                _item(request, "Lanes", "view_week", "lane"),
+            ],
+        },
+        {
+            "title": "Platforms",
+            "items": [
+                _item(request, "Listeners", "hearing", "listener"),
+                _item(request, "Channels", "tag", "channel"),
+                _item(request, "Send gates", "front_hand", "sendgate"),
+            ],
+        },
+        {
+            "title": "System",
+            "items": [
+                _item(request, "Heartbeats", "ecg_heart", "heartbeat"),
+                _item(request, "Schedule", "schedule", "periodictask", app="django_celery_beat"),
+                _item(request, "Operators' actions", "history", "logentry", app="admin"),
+                _item(request, "Users", "person", "user", app="auth"),
+                _item(request, "Groups", "group", "group", app="auth"),
+            ],
+        },
+    ]
+
+
+def tabs(request: HttpRequest) -> list[dict[str, Any]]:
+    """Tabs over the inbox's and the outbox's lists."""
+    return [
+        {
+            "models": ["gateway_app.inboundmessage", "gateway_app.outboundpart"],
+            "items": [
+                _tab(request, "Inbox", "inboundmessage"),
+                _tab(request, "Unreadable", "inboundmessage", UNREADABLE),
+                _tab(request, "Dead, incoming", "inboundmessage", DEAD),
+                _tab(request, "Outbox", "outboundpart"),
+                _tab(request, "Dead, outgoing", "outboundpart", DEAD),
+            ],
+        }
+    ]
+
+
+def dead_letter_counts(request: HttpRequest) -> tuple[int, int]:
+    """Dead letters in the inbox and the outbox, as far as the person may see them and up to `COUNT_CAP` each."""
+    return (
+        _count(InboundMessage, "done") if _may(request, "gateway_app.view_inboundmessage") else 0,
+        _count(OutboundPart, "sent") if _may(request, "gateway_app.view_outboundpart") else 0,
+    )
+
+
+def _count(box: type[InboundMessage] | type[OutboundPart], usual: str) -> int:
+    # The exclusion only names the condition of the index, which SQLite needs to use it.
+    return box._default_manager.exclude(state=usual).filter(state="dead")[:COUNT_CAP].count()
+
+
+def _dead_letters(request: HttpRequest) -> dict[str, Any]:
+    inbound, outbound = dead_letter_counts(request)
+    model = "outboundpart" if (outbound and not inbound) else "inboundmessage"
+    if not _may(request, f"gateway_app.view_{model}"):
+        model = "outboundpart"
+    item = _item(request, "Dead letters", "mark_email_unread", model, query=DEAD)
+    item["active"] = any(request.path == _list(name) for name in ("inboundmessage", "outboundpart")) and _has(
+        request, DEAD
+    )
+    if inbound + outbound:
+        item["badge"] = f"{inbound + outbound:,}"
+    return item
+
+
+def _item(
+    request: HttpRequest,
+    title: str,
+    icon: str,
+    model: str,
+    *,
+    app: str = "gateway_app",
+    query: str = "",
+    without: str = "",
+) -> dict[str, Any]:
+    path = _list(model, app)
+    return {
+        "title": title,
+        "icon": icon,
+        "link": f"{path}?{query}" if query else path,
+        "active": request.path.startswith(path) and not (without and _has(request, without)),
+        "permission": _permission(f"{app}.view_{model}"),
+    }
+
+
+def _tab(request: HttpRequest, title: str, model: str, query: str = "") -> dict[str, Any]:
+    path = _list(model)
+    special = any(_has(request, other) for other in (DEAD, UNREADABLE))
+    return {
+        "title": title,
+        # A callable, since django-unfold takes the menu's entry with the same text for another name of the tab.
+        "link": lambda request: f"{path}?{query}" if query else path,
+        "active": request.path == path and (_has(request, query) if query else not special),
+        "permission": _permission(f"gateway_app.view_{model}"),
+    }
+
+
+def _permission(name: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: _may(request, name)
+
+
+def _may(request: HttpRequest, name: str) -> bool:
+    """Who may act may see."""
+    return request.user.has_perm(name) or request.user.has_perm(name.replace(".view_", ".change_"))
+
+
+def _has(request: HttpRequest, query: str) -> bool:
+    name, _, value = query.partition("=")
+    return request.GET.get(name) == value
+
+
+def _list(model: str, app: str = "gateway_app") -> str:
+    return reverse(f"admin:{app}_{model}_changelist")
