@@ -110,7 +110,8 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | Non
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
         return None
-    unfinished = found[0][4]
+    # A turn that was left goes first, also where an operator has put an older message back before its own.
+    unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
     waiting = [
         Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id)
         for row_id, source, text, message_id, turn_id in found
