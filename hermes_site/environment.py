@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from gateway_app.fleet.record import running
 
+ROOT = Path(__file__).resolve().parent.parent
 TRUE_WORDS = frozenset({"true", "1", "yes", "on"})
 FALSE_WORDS = frozenset({"false", "0", "no", "off"})
 DOTENV_LINE = re.compile(r"(export )?[A-Za-z_][A-Za-z_0-9]*=")
@@ -80,11 +81,17 @@ class Environment:
         return found.rstrip("/")
 
     def database(self, name: str, *, default: str) -> dict[str, Any]:
-        """A Django DATABASES entry from a URL: `postgres://user:password@host:port/name` or `sqlite:///path`."""
+        """A Django DATABASES entry from a URL: `postgres://user:password@host:port/name` or `sqlite:///path`,
+        where a relative path starts at the project's folder."""
         found = self.url(name, schemes=("postgres", "postgresql", "sqlite"), default=default)
         entry = dict(environ.Env.db_url_config(found))
         if not entry["NAME"]:
             raise wrong(name, "a URL without a database's name", "for example postgres://user:password@host:5432/name")
+        if found.startswith("sqlite:"):
+            if entry["NAME"] == ":memory:":
+                raise wrong(name, found, "a file, since several processes share it, for example sqlite:////path/name")
+            # Whatever folder a process starts in.
+            entry["NAME"] = str(ROOT / entry["NAME"])
         return entry
 
     def bind(self, name: str, *, default: str) -> tuple[str, int]:

@@ -292,7 +292,7 @@ LISTENER_BACKOFF_MAX_SECONDS = env.number("HERMES_LISTENER_BACKOFF_MAX_SECONDS",
 """The wait after a failed poll or a crashed adapter doubles from the first to the second of these, with jitter."""
 TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN")
 if TELEGRAM_BOT_TOKEN and not re.fullmatch(r"[0-9]+:[^\s/?#%]+", TELEGRAM_BOT_TOKEN):
-    raise environment.wrong("TELEGRAM_BOT_TOKEN", "(not shown)", "the bot's number, a colon and a secret, as BotFather gives it")
+    raise environment.wrong("TELEGRAM_BOT_TOKEN", "(not shown)", "number:secret, as BotFather gives it")
 TELEGRAM_BASE_URL = env.url("TELEGRAM_BASE_URL", schemes=("http", "https"), default="https://api.telegram.org")
 """What stands before `/bot<token>/<method>`: another address for a Bot API server of one's own."""
 TELEGRAM_POLL_SECONDS = env.whole("HERMES_TELEGRAM_POLL_SECONDS", default=25, least=0, most=50)

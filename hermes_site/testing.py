@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 import unittest
 from pathlib import Path
@@ -68,6 +69,8 @@ class TestRunner(DiscoverRunner):
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+        # unittest runs coroutine tests in asyncio's debug mode, which warns of every step that takes 0.1 s.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
 
     def setup_databases(self, **kwargs: Any) -> Any:
         """Creates the test databases, then a clone for each parallel process.

@@ -66,6 +66,7 @@ def compose(variables: Mapping[str, str]) -> Composition:
 def _fleet(found: Mapping[str, str]) -> list[Service]:
     # Celery chooses its pools before it loads the application, so the pool's name must come from outside.
     environment = {
+        "HERMES_HOME": str(settings.HERMES_HOME),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ROOT_WARNING,
         "CELERY_CUSTOM_WORKER_POOL": POOL,

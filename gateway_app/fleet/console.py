@@ -28,9 +28,9 @@ class Console:
         """Prints the supervisor's own words."""
         try:
             print(text, file=self.stream, flush=True)
-        except (BrokenPipeError, OSError):
-            # Nobody reads any more; the fleet works on.
-            self.stream = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        except OSError:
+            # Nobody reads any more, as after `make run | head`; the fleet works on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def line(self, name: str, text: str) -> None:
         """Prints one line of the process `name`; control characters cannot reach the terminal."""

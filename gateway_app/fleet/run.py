@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from gateway_app.platforms.webchat.signin import site_origin
 
@@ -39,8 +40,9 @@ def up(console: Console) -> int:
     other command, where the run is found, and decides where the lock's file has been taken away.
     Raises ImproperlyConfigured for whatever has to be put right first.
     """
-    settings.STATE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.STATE_DIR.chmod(0o700)
+    with _own_files():
+        settings.STATE_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.STATE_DIR.chmod(0o700)
     with record.exclusive(LOCK) as mine:
         other = record.running(RECORD) if mine else _record_of_other()
         if not mine or other:
@@ -48,13 +50,25 @@ def up(console: Console) -> int:
             console.say(_whereabouts(other))
             return ALREADY_RUNNING
         require_free(*settings.HERMES_BIND)
-        composition = compose(os.environ)
-        record.write(RECORD, RunRecord.of_this_process(site=site_origin(), environment=composition.recorded))
+        with _own_files():
+            composition = compose(os.environ)
+            record.write(RECORD, RunRecord.of_this_process(site=site_origin(), environment=composition.recorded))
         try:
             asyncio.run(_run(console, composition))
         finally:
             record.remove(RECORD)
     return 0
+
+
+@contextlib.contextmanager
+def _own_files() -> Iterator[None]:
+    """Says which setting is meant where the installation's folder cannot be written: a full or read-only disk."""
+    try:
+        yield
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"HERMES_HOME is {settings.HERMES_HOME}, but {error.filename or 'it'} cannot be written: {error.strerror}."
+        ) from None
 
 
 def status(console: Console) -> int:
