@@ -18,7 +18,7 @@ from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
 from gateway_app.sessions.key import session_key
-from gateway_app.sessions.routing import context_of, open_sessions
+from gateway_app.sessions.routing import context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.statements import Statement, Value, execute, insert
 
@@ -88,9 +88,11 @@ def accept(
 
 def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
     counts = {key: len(events) for key, events in welcome.items()}
-    put, open_counts = execute(lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome))
+    put, open_counts, found = execute(
+        lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome), reading_sessions(welcome)
+    )
     places, depths = lanes.places(put), dict(open_counts)
-    sessions = open_sessions({key: events[0].source for key, events in welcome.items()})
+    sessions = opened_sessions(found, {key: events[0].source for key, events in welcome.items()})
     channels.note(event.source for events in welcome.values() for event in events)
 
     values: list[Sequence[Value]] = []

@@ -185,28 +185,29 @@ def holding(claim: Claim) -> Statement:
     )
 
 
-def held(claim: Claim, rows: list[Row], *, started: float) -> None:
-    """Raises `LaneLost` where `holding()` found another fence. `started` is the monotonic time before the trip."""
+def held(claim: Claim, rows: list[Row]) -> None:
+    """Raises `LaneLost` where `holding()` found another fence."""
     if not rows:
         raise LaneLost(f"{claim.kind} lane {claim.key} was claimed by another worker")
     claim.tail = rows[0][0]
-    claim.trusted_until = _trust(started)
 
 
 def hold(claim: Claim) -> None:
     """Asserts the fence, locks the lane until the transaction ends, renews the lease, and looks at the tail again.
 
-    Every transaction that commits a lane's results calls this first. Raises `LaneLost`.
+    Every transaction that commits a lane's results calls this first, within `fenced()`. Raises `LaneLost`.
     """
-    started = time.monotonic()
-    held(claim, execute(holding(claim))[0], started=started)
+    held(claim, execute(holding(claim))[0])
 
 
 @contextlib.contextmanager
 def fenced(claim: Claim) -> Iterator[None]:
-    """A transaction for a trip that begins with `holding()`. Raises `LaneLost` also where such a trip fails because
-    it collides with what the lane's next holder has written, before its own look at the fence is read.
+    """A transaction that commits a lane's results; it begins with `hold()`, or a trip that begins with `holding()`.
+
+    Only once it has committed is the renewed lease trusted. Raises `LaneLost` also where a trip fails because it
+    collides with what the lane's next holder has written, before its own look at the fence is read.
     """
+    started = time.monotonic()
     try:
         with transaction.atomic():
             yield
@@ -214,6 +215,7 @@ def fenced(claim: Claim) -> Iterator[None]:
         with transaction.atomic():
             hold(claim)
         raise
+    claim.trusted_until = _trust(started)
 
 
 def releasing_if_done(claim: Claim, *, open_items: Sql) -> Statement:

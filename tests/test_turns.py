@@ -308,6 +308,17 @@ class FenceTests(PipelineTestCase):
         self.assertEqual(TranscriptMessage.objects.count(), 2)
         self.assertEqual(OutboundPart.objects.count(), 1)
 
+    def test_a_commit_that_fails_does_not_prolong_the_trust_in_the_lease(self) -> None:
+        # Seen to fail with the trust set in lanes.held(), before the commit.
+        pipeline.accept("hello")
+        turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert turn
+        trusted_until = turn.claim.trusted_until
+        with self.assertRaises(ZeroDivisionError), lanes.fenced(turn.claim):
+            lanes.hold(turn.claim)
+            raise ZeroDivisionError
+        self.assertEqual(turn.claim.trusted_until, trusted_until)
+
     @override_settings(LANE_LEASE_SECONDS=0.6)
     def test_work_longer_than_the_lease_keeps_it(self) -> None:
         self.model.script.add(delay=1.5)

@@ -6,7 +6,6 @@ lane, and taken one at a time from the lane's head (`taking_head`), which record
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -178,15 +177,14 @@ def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head |
     """
     lane = Sql("%s", [claim.lane_id])
     open_parts = Sql(f"SELECT 1 FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')", [claim.lane_id])
-    started = time.monotonic()
-    with transaction.atomic():
+    with lanes.fenced(claim):
         held, _, taken, released = execute(
             lanes.holding(claim),
             _recording_sent(head, platform_message_id=platform_message_id),
             taking_head(lane),
             lanes.releasing_if_done(claim, open_items=open_parts),
         )
-        lanes.held(claim, held, started=started)
+        lanes.held(claim, held)
         following = taken_head(taken)
         if not released and (following is None or is_worn_out(following)):
             following = take_next(claim, following)

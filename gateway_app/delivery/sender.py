@@ -88,7 +88,7 @@ def _record_failed(
     closes_account: bool = False,
     unknown: bool = False,
 ) -> Head | None:
-    with transaction.atomic():
+    with lanes.fenced(claim):
         lanes.hold(claim)
         outbox.record_failed(
             head, reason=reason, permanent=permanent, retry_after=retry_after, closes_account=closes_account,

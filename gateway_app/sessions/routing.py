@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from gateway_app.models import Session
+from gateway_app.statements import Row, Statement, execute, insert
 
 from .key import is_shared, session_key
 from .source import SessionContext, SessionSource
+
+TABLE = Session._meta.db_table
 
 
 def new_session_id() -> str:
@@ -19,34 +23,58 @@ def new_session_id() -> str:
     return f"{timezone.now():%Y%m%d_%H%M%S}_{secrets.token_hex(4)}"
 
 
-def open_sessions(sources: Mapping[str, SessionSource]) -> dict[str, Session]:
-    """The open session of each key, opened where there is none. `sources` maps a session key to its source.
+class OpenSession(NamedTuple):
+    """The session that a key has now."""
+
+    pk: int
+    session_id: str
+
+
+def reading_sessions(keys: Collection[str]) -> Statement:
+    """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`."""
+    return Statement(
+        f"SELECT session_key, id, session_id FROM {TABLE}"
+        f" WHERE session_key IN ({', '.join(['%s'] * len(keys))}) AND ended_at IS NULL",
+        list(keys),
+    )
+
+
+def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:
+    """The open session of each key of `sources`, opened where `rows` has none. Must run in a transaction.
 
     Safe when it runs at once for one key: a unique constraint keeps one session open per key.
     """
-    found = {row.session_key: row for row in Session.objects.filter(session_key__in=sources, ended_at=None)}
-    for key in sorted(set(sources) - set(found)):
-        found[key] = _open(key=key, source=sources[key])
+    found = {key: OpenSession(pk, session_id) for key, pk, session_id in rows}
+    missing = sorted(set(sources) - set(found))
+    if missing:
+        execute(_opening({key: sources[key] for key in missing}))
+        for key, pk, session_id in execute(reading_sessions(missing))[0]:
+            found[key] = OpenSession(pk, session_id)
     return found
 
 
-def _open(*, key: str, source: SessionSource) -> Session:
-    shared = is_shared(source)
-    try:
-        with transaction.atomic():
-            return Session.objects.create(
-                session_id=new_session_id(),
-                session_key=key,
-                platform=source.platform,
-                account=source.account,
-                chat_id=source.chat_id,
-                chat_type=source.chat_type.value,
-                thread_id=source.thread_id,
-                user_id="" if shared else source.user_id,
-                user_name="" if shared else source.user_name,
+def open_sessions(sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:
+    """The open session of each key, opened where there is none. `sources` maps a session key to its source."""
+    if not sources:
+        return {}
+    with transaction.atomic():
+        return opened_sessions(execute(reading_sessions(sources))[0], sources)
+
+
+def _opening(sources: Mapping[str, SessionSource]) -> Statement:
+    columns = (
+        "session_id", "session_key", "platform", "account", "chat_id", "chat_type", "thread_id", "user_id", "user_name",
+    )  # fmt: skip
+    rows = []
+    for key, source in sources.items():
+        person = ("", "") if is_shared(source) else (source.user_id, source.user_name)
+        rows.append(
+            (
+                new_session_id(), key, source.platform, source.account, source.chat_id, source.chat_type.value,
+                source.thread_id, *person,
             )
-    except IntegrityError:
-        return Session.objects.get(session_key=key, ended_at=None)
+        )  # fmt: skip
+    return insert(Session, columns=columns, rows=rows, ignore_conflicts=True)
 
 
 def context_of(source: SessionSource, *, session_id: str) -> SessionContext:

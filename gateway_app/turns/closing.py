@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +56,6 @@ class Closed:
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost`, and then nothing of it is written."""
     posting = outbox.Posting(_draft(turn, outcome.reply), and_claim=True)
-    started = time.monotonic()
     with lanes.fenced(turn.claim):
         held, released, *rest = execute(
             lanes.holding(turn.claim),
@@ -67,7 +65,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
             *_journaling(turn, outcome),
             *_finishing(turn, outcome),
         )
-        lanes.held(turn.claim, held, started=started)
+        lanes.held(turn.claim, held)
         delivery, head = posting.outcome(rest[: len(posting.statements)])
         following = None if released else open_next(turn.claim)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()

@@ -10,8 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-
 from gateway_app import lanes
 from gateway_app.lanes import Claim
 from gateway_app.models import TurnStep
@@ -42,6 +40,6 @@ def writing(*, turn_id: int, first: int, steps: list[Step]) -> Statement:
 
 def record(claim: Claim, *, turn_id: int, first: int, steps: list[Step]) -> None:
     """Adds steps in a fenced transaction of their own. Raises `LaneLost`."""
-    with transaction.atomic():
+    with lanes.fenced(claim):
         lanes.hold(claim)
         execute(writing(turn_id=turn_id, first=first, steps=steps))

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from gateway_app import lanes
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, Turn
+from gateway_app.models import InboundMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
 from gateway_app.sessions import history
 from gateway_app.sessions.key import is_shared
-from gateway_app.sessions.routing import context_of, open_sessions
+from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from . import journal
 
 INBOX = InboundMessage._meta.db_table
-SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
 LONGEST_SENDER = 240
 """Characters of a sender's name that the model sees in a shared session."""
@@ -38,13 +37,6 @@ class Waiting:
     source: SessionSource
     text: str
     message_id: str
-
-
-class OpenSession(NamedTuple):
-    """The session that a turn belongs to."""
-
-    pk: int
-    session_id: str
 
 
 @dataclass(slots=True)
@@ -69,7 +61,7 @@ def claim_and_open(*, session_key: str) -> OpenTurn | None:
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
         won, found, sessions = execute(
-            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), _reading_session(session_key)
+            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), reading_sessions([session_key])
         )
         claim = lanes.claimed(mine, won)
         return _open(claim, found, sessions) if claim else None
@@ -81,7 +73,7 @@ def open_next(claim: Claim) -> OpenTurn | None:
     Must run in a transaction in which the lane was claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)))
+    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key])))
 
 
 def open_messages(claim: Claim, *, besides: int) -> Sql:
@@ -102,10 +94,6 @@ def _reading_open_messages(lane: Sql) -> Statement:
     )
 
 
-def _reading_session(session_key: str) -> Statement:
-    return Statement(f"SELECT id, session_id FROM {SESSION} WHERE session_key = %s AND ended_at IS NULL", [session_key])
-
-
 def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | None:
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
@@ -119,10 +107,8 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | Non
     ]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
-    if not sessions:
-        session = open_sessions({claim.key: waiting[-1].source})[claim.key]
-        sessions = [(session.pk, session.session_id)]
-    return _start(claim, waiting=_collected(waiting), session=OpenSession(*sessions[0]))
+    session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
+    return _start(claim, waiting=_collected(waiting), session=session)
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
@@ -205,7 +191,7 @@ def _said(message: Waiting) -> str:
 
 def give_up_early(turn: OpenTurn, *, wait: float) -> None:
     """Hands an unfinished turn back, to be taken over after `wait` seconds; a stop by us costs it no attempt."""
-    with transaction.atomic():
+    with lanes.fenced(turn.claim):
         lanes.hold(turn.claim)
         if not wait:
             Turn.objects.filter(pk=turn.turn_id).update(attempts=turn.attempts - 1)
