@@ -87,7 +87,7 @@ class Fleet:
         return dict(used)
 
     def memory_mb(self) -> dict[str, float]:
-        """Resident memory of each process of ours, in MB; for PostgreSQL, whose processes share theirs, the sum of USS."""
+        """Resident memory by role, in MB; for PostgreSQL, whose processes share much, what each has for itself."""
         found: dict[str, float] = defaultdict(float)
         for role, process in self._roles():
             with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""`make bench`: a message's whole road under load, every part real and on this machine, written to docs/benchmarks.md."""
+"""`make bench`: a message's whole road under load, every part real and on this machine."""
 
 from __future__ import annotations
 
@@ -76,20 +76,21 @@ class Report:
 
     def page(self) -> str:
         return (
-            "# Benchmarks\n\nMade by `make bench ARGS=--write`; each figure is the median of its rounds in one run of it."
-            f" {date.today():%Y-%m-%d}.\n\n" + "\n".join(self.lines) + "\n"
+            "# Benchmarks\n\nMade by `make bench ARGS=--write` on"
+            f" {date.today():%Y-%m-%d}; each figure is the median of its rounds in one run of it.\n\n"
+            + "\n".join(self.lines)
+            + "\n"
         )
 
 
 def machine(*, workers: int) -> str:
-    model = next(
-        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
-    )
+    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     memory = psutil.virtual_memory().total / 2**30
+    kernel = f"{platform.system()} {platform.release().split('-')[0]}"
     return (
-        f"Machine: {os.cpu_count()} cores ({model}), {memory:.0f} GiB, {platform.system()} {platform.release().split('-')[0]},"
-        f" Python {platform.python_version()}. PostgreSQL, the broker, {workers} worker processes, the listener, beat and"
-        " both peers share it. The model answers at once."
+        f"Machine: {os.cpu_count()} cores ({names[0] if names else platform.machine()}), {memory:.0f} GiB, {kernel},"
+        f" Python {platform.python_version()}. PostgreSQL, the broker, {workers} worker processes, the listener, beat"
+        " and both peers share it. The model answers at once."
     )
 
 

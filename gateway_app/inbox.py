@@ -91,7 +91,8 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
     put, open_counts, found = execute(
         lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome), reading_sessions(welcome)
     )
-    places, depths = lanes.places(put), dict(open_counts)
+    places = lanes.places(put)
+    depths: dict[int, int] = dict(open_counts)
     sessions = opened_sessions(found, {key: events[0].source for key, events in welcome.items()})
     channels.note(event.source for events in welcome.values() for event in events)
 

@@ -11,20 +11,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import threading
 import time
 from collections import Counter, deque
-from types import TracebackType
 from typing import Any
 
-import uvloop
 from aiohttp import web
 
 from tests.peers.model_requests import BadRequest, last_user_text, read_request
 from tests.peers.model_script import Behaviour, Script, compose, stream_events, whole_body
+from tests.peers.serving import PeerServer
 
-BODY_MAX_BYTES = 64 * 1024 * 1024
 TEXTS_MAX = 100_000
 """Different user messages counted one by one; those beyond are counted together, so that memory stays bounded."""
 OTHER_TEXTS = "(others)"
@@ -76,7 +73,7 @@ class Records:
             }
 
 
-class ModelPeer:
+class ModelPeer(PeerServer):
     """The server. `models`, if given, are the only ones it knows; `api_key`, if given, the only key it takes.
 
     The last `keep` requests are kept in full. After `stop()`, `start()` serves on the same port again.
@@ -92,18 +89,18 @@ class ModelPeer:
         port: int = 0,
         default: Behaviour | None = None,
     ) -> None:
-        self.models, self.api_key, self.host, self.port = models, api_key, host, port
+        super().__init__(host=host, port=port)
+        self.models, self.api_key = models, api_key
         self.script = Script(default)
         self.records = Records(keep=keep)
-        self._thread: threading.Thread | None = None
-        self._ready = threading.Event()
-        self._stop: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._failure: Exception | None = None
 
     @property
     def base_url(self) -> str:
-        return f"http://{self.host}:{self.port}/v1"
+        return f"{self.url}/v1"
+
+    @property
+    def announced(self) -> str:
+        return self.base_url
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -114,60 +111,7 @@ class ModelPeer:
     def stats(self) -> dict[str, Any]:
         return self.records.stats()
 
-    def start(self) -> None:
-        self._ready.clear()
-        self._thread = threading.Thread(target=self._run, name="model-peer", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-        if self._failure:
-            raise self._failure
-
-    def stop(self) -> None:
-        assert self._loop and self._stop and self._thread
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    def __enter__(self) -> ModelPeer:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve_until_stopped())
-        except Exception as error:
-            self._failure = error
-            self._ready.set()
-
-    async def _serve_until_stopped(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await self.serve(self._stop, self._ready.set)
-
-    async def serve(self, stop: asyncio.Event, ready: Any) -> None:
-        """Serves in the running loop; calls `ready` once the port is open and returns after `stop` is set."""
-        server = web.Server(
-            self._handle, request_factory=self._make_request, access_log=None, handler_cancellation=True
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=0.05)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self.host, self.port, backlog=4096, reuse_address=True).start()
-            self.port = runner.addresses[0][1]
-            ready()
-            await stop.wait()
-        finally:
-            await runner.cleanup()
-
-    def _make_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_MAX_BYTES)
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         match request.method, request.path:
             case "POST", "/v1/chat/completions":
                 return await self._complete(request)
@@ -283,13 +227,6 @@ def error_response(refusal: BadRequest) -> web.Response:
     return web.json_response({"error": refusal.error}, status=refusal.status)
 
 
-async def serve_as_command(peer: ModelPeer) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await peer.serve(stop, lambda: print(peer.base_url, flush=True))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.peers.model", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -312,8 +249,7 @@ def main() -> None:
     )
     if options.script:
         peer.script.set_from_json(json.loads(options.script))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_as_command(peer))
+    peer.serve_as_command()
 
 
 if __name__ == "__main__":

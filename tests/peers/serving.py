@@ -31,6 +31,11 @@ class PeerServer(ABC):
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def announced(self) -> str:
+        """What the command prints first."""
+        return self.url
+
     @abstractmethod
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request. Cancelled when the client goes away."""
@@ -78,7 +83,7 @@ class PeerServer(ABC):
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            await self.serve(stop, lambda: print(self.url, flush=True))
+            await self.serve(stop, lambda: print(self.announced, flush=True))
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve())
