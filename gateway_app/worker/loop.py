@@ -71,10 +71,7 @@ class EventLoop:
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
-        finished = asyncio.run_coroutine_threadsafe(self._finish(), loop)
-        with contextlib.suppress(TimeoutError):
-            finished.result(STOP_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
+        asyncio.run_coroutine_threadsafe(self._finish(), loop)
         thread.join(STOP_SECONDS)
         if thread.is_alive():
             log.error("The event loop did not stop within %s s; something blocks it.", STOP_SECONDS)
@@ -83,6 +80,7 @@ class EventLoop:
         self._reset()
 
     async def _finish(self) -> None:
+        loop = asyncio.get_running_loop()
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
             task.cancel()
@@ -93,6 +91,7 @@ class EventLoop:
                 await close()
             except Exception:
                 log.exception("%s failed while the event loop stopped.", getattr(close, "__qualname__", close))
+        loop.stop()
 
     def _reset(self) -> None:
         if self._loop is not None and self._loop.is_running():

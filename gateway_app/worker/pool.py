@@ -133,7 +133,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def cancel(self, job: Job, number: int) -> None:
         """Cancels a coroutine, or a task that still waits for a thread; a thread itself cannot be stopped."""
-        job.cancelled_at = time.monotonic()
+        job.cancelled_at = job.cancelled_at or time.monotonic()
         if job.future is None:
             self._loop.call_soon_threadsafe(self._cancel_coroutine, job, number)
         elif job.future.cancel():
@@ -247,8 +247,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         try:
             callback(value)
         finally:
-            if not self._stopping:
-                self._semaphore.release()
+            self._semaphore.release()
 
     # --- Shutdown ----------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ settings.configure(
 import redis  # noqa: E402
 from celery import Celery, current_task, signals  # noqa: E402
 from celery.exceptions import Ignore, Reject  # noqa: E402
+from celery.worker.request import Request  # noqa: E402
 from kombu.transport.redis import QoS  # noqa: E402
 
 from gateway_app.worker import redis_guard  # noqa: E402
@@ -71,13 +72,14 @@ for _name in ("prerun", "postrun", "success", "failure", "retry", "revoked"):
 
 def _record_thread(method: Any) -> Any:
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        record("ack threads", threading.current_thread().name)
+        record("threads of callbacks", threading.current_thread().name)
         return method(*args, **kwargs)
 
     return recorded
 
 
-QoS.ack, QoS.reject = _record_thread(QoS.ack), _record_thread(QoS.reject)
+Request.acknowledge = _record_thread(Request.acknowledge)
+QoS.ack = _record_thread(QoS.ack)
 
 
 @signals.worker_ready.connect
@@ -238,11 +240,26 @@ async def heedful(self: Any) -> str:
     return "never"
 
 
-@app.task(base=CoroutineTask, bind=True, acks_late=True, time_limit=0.2)
+@app.task(base=CoroutineTask, bind=True, acks_late=True)
 async def stubborn(self: Any) -> None:
     until = time.monotonic() + 60
+    record(f"started {self.request.id}", True)
     while time.monotonic() < until:
         try:
             await asyncio.sleep(30)
         except asyncio.CancelledError:
             record(f"cancelled {self.request.id}", True)
+
+
+@app.task(base=CoroutineTask, bind=True, acks_late=True)
+async def untidy(self: Any) -> None:
+    try:
+        await _held(self, 60)
+    finally:
+        raise ValueError("cleaning up failed")
+
+
+@app.task(base=CoroutineTask, bind=True, acks_late=True)
+async def blocking(self: Any) -> None:
+    record(f"started {self.request.id}", True)
+    time.sleep(60)  # noqa: ASYNC251  # the mistake itself: it stops every other coroutine

@@ -78,15 +78,18 @@ class Worker:
             raise AssertionError(f"The worker did not start:\n{self.output()}")
         return self
 
-    def send(self, name: str, *args: Any, **kwargs: Any) -> AsyncResult:
-        """Sends a task of the tests' application by its name."""
-        return self.client.send_task(f"gateway_app.worker.tests.app.{name}", args, kwargs)
+    def send(self, name: str, *args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> AsyncResult:
+        """Sends a task of the tests' application by its name; `options` are those of `apply_async`."""
+        return self.client.send_task(f"gateway_app.worker.tests.app.{name}", args, kwargs, **(options or {}))
 
     def recorded(self, name: str) -> list[Any]:
         return [json.loads(value) for value in self.records.lrange(f"record:{name}", 0, -1)]
 
     def wait_for(self, name: str) -> list[Any]:
         return eventually(lambda: self.recorded(name), what=f"the record {name!r}\n{self.output()}")
+
+    def wait_for_signal(self, result: AsyncResult, name: str) -> None:
+        eventually(lambda: name in self.signals(result), what=f"the signal {name!r}\n{self.output()}")
 
     def signals(self, result: AsyncResult) -> list[str]:
         return self.records.lrange(f"signals:{result.id}", 0, -1)

@@ -7,10 +7,15 @@ import signal
 import tempfile
 import time
 from typing import Any
+from unittest import mock
 
+from celery import Celery
 from celery.result import AsyncResult
 from django.test import SimpleTestCase
+from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 
+from gateway_app.worker.loop import event_loop
+from gateway_app.worker.pool import TaskPool
 from gateway_app.worker.tests.process import Worker, eventually
 from tests.services import ValkeyServer
 
@@ -48,12 +53,12 @@ class RunningPoolTests(PoolTestCase):
         _, thread = self.worker.send("in_a_thread").get(timeout=10)
         self.assertTrue(thread.startswith("task"), thread)
 
-    def test_messages_are_acknowledged_in_the_main_thread_only(self) -> None:
+    def test_celery_takes_note_of_everything_in_the_main_thread(self) -> None:
         results = [self.worker.send("hold_late", 0.05), self.worker.send("hold", 0), self.worker.send("in_a_thread")]
         for result in results:
             result.get(timeout=10)
         eventually(lambda: not self.worker.unacknowledged(), what="the acknowledgements")
-        self.assertEqual(set(self.worker.recorded("ack threads")), {"MainThread"})
+        self.assertEqual(set(self.worker.recorded("threads of callbacks")), {"MainThread"})
 
     def test_a_late_acknowledged_message_stays_with_the_broker_until_its_task_ends(self) -> None:
         late, early = self.worker.send("hold_late", 0.5), self.worker.send("hold", 0.5)
@@ -68,25 +73,33 @@ class RunningPoolTests(PoolTestCase):
         self.worker.client.control.revoke(result.id, terminate=True)
         self.worker.wait_for(f"finally {result.id}")
         eventually(lambda: result.state == "REVOKED", what="the state")
-        eventually(lambda: "postrun" in self.worker.signals(result), what="postrun")
-        self.assertIn("revoked", self.worker.signals(result))
+        self.worker.wait_for_signal(result, "revoked")
+        self.worker.wait_for_signal(result, "postrun")
         self.assertNotIn("failure", self.worker.signals(result))
         self.assertEqual(self.worker.recorded(f"ended {result.id}"), [])
 
-    def test_a_task_that_cannot_be_cancelled_gives_its_slot_back(self) -> None:
-        result = self.worker.send("stubborn")
+    def test_a_task_that_ignores_its_hard_limit_gives_its_slot_back(self) -> None:
+        result = self.worker.send("stubborn", options={"time_limit": 0.2})
         eventually(result.ready, what="the end by the hard limit")
         self.assertEqual(type(result.result).__name__, "TimeLimitExceeded")
         eventually(lambda: not self.worker.unacknowledged(), what="the acknowledgement")
         self.assertEqual(self.pool()["running"], 0)
         self.assertIn(f"stubborn[{result.id}] still runs", self.worker.output())
 
+    def test_a_task_that_ignores_its_revoke_gives_its_slot_back(self) -> None:
+        result = self.worker.send("stubborn")
+        self.started(self.worker, result)
+        self.worker.client.control.revoke(result.id, terminate=True)
+        eventually(lambda: f"stubborn[{result.id}] still runs" in self.worker.output(), what="the complaint")
+        eventually(lambda: self.pool()["running"] == 0, what="the slot")
+        self.assertEqual(result.state, "REVOKED")
+
     def test_a_coroutine_that_exits_or_cancels_itself_fails_and_the_worker_goes_on(self) -> None:
         for name in ("exit_process", "cancel_itself"):
             result = self.worker.send(name)
             eventually(result.ready, what=f"the failure of {name}")
             self.assertEqual(result.state, "FAILURE")
-            self.assertIn("failure", self.worker.signals(result))
+            self.worker.wait_for_signal(result, "failure")
         self.assertEqual(self.worker.send("add", 1, 1).get(timeout=10), 2)
 
     def test_inspection_shows_the_pool_and_what_runs(self) -> None:
@@ -159,17 +172,19 @@ class ShutdownTests(PoolTestCase):
         self.worker.records.flushall()
 
     def test_a_warm_shutdown_finishes_what_runs_and_leaves_the_rest_to_the_broker(self) -> None:
-        self.worker = worker = self.start(concurrency=3)
-        running = [worker.send("hold_late", 1), worker.send("hold", 1), worker.send("in_a_thread", 1)]
+        self.worker = worker = self.start(concurrency=5)
+        running = [worker.send("hold_late", 1), worker.send("hold", 1)]
+        running += [worker.send("in_a_thread", 1), worker.send("in_a_thread", 1)]
         self.started(worker, *running)
-        waiting = worker.send("hold_late", 0)
-        eventually(lambda: worker.unacknowledged() == 2, what="the fourth message")
+        waiting_for_thread, waiting_for_slot = worker.send("in_a_thread"), worker.send("hold_late", 0)
+        eventually(lambda: worker.unacknowledged() == 3, what="all messages")
         self.assertEqual(worker.end(signal.SIGTERM), 0, worker.output())
-        self.assertEqual([result.state for result in running], ["SUCCESS"] * 3)
+        self.assertEqual([result.state for result in running], ["SUCCESS"] * 4)
         self.assertEqual(worker.unacknowledged(), 0)
-        self.assertEqual(worker.waiting(), 1)
-        self.assertEqual(worker.recorded(f"started {waiting.id}"), [])
-        self.assertEqual(set(worker.recorded("ack threads")), {"MainThread"})
+        self.assertEqual(worker.waiting(), 2)
+        for result in (waiting_for_thread, waiting_for_slot):
+            self.assertEqual(worker.recorded(f"started {result.id}"), [])
+        self.assertEqual(set(worker.recorded("threads of callbacks")), {"MainThread"})
 
     def test_a_late_task_is_acknowledged_at_its_end_even_while_a_warm_shutdown_waits_for_another(self) -> None:
         self.worker = worker = self.start(concurrency=3)
@@ -184,25 +199,25 @@ class ShutdownTests(PoolTestCase):
 
     def test_a_cold_shutdown_cancels_what_runs_and_returns_late_messages_to_the_broker(self) -> None:
         self.worker = worker = self.start()
-        late, early = worker.send("hold_late", 60), worker.send("hold", 60)
-        self.started(worker, late, early)
-        started = time.monotonic()
+        results = [worker.send("hold_late", 60), worker.send("hold", 60), worker.send("untidy")]
+        self.started(worker, *results)
         worker.end(signal.SIGQUIT)
-        self.assertLess(time.monotonic() - started, 10, "the tasks had a minute to go")
-        for result in (late, early):
+        for result in results:
             self.assertEqual(worker.recorded(f"finally {result.id}"), [True], worker.output())
             self.assertEqual(worker.recorded(f"ended {result.id}"), [])
-        self.assertEqual(worker.waiting(), 1)
+        self.assertEqual(worker.waiting(), 2)
         self.assertEqual(worker.unacknowledged(), 0)
 
-    def test_a_cold_shutdown_does_not_wait_for_a_task_that_cannot_be_cancelled(self) -> None:
-        self.worker = worker = self.start()
-        result = worker.send("stubborn")
-        worker.wait_for(f"cancelled {result.id}")
-        started = time.monotonic()
-        worker.end(signal.SIGQUIT)
-        self.assertLess(time.monotonic() - started, 15, "the task had a minute to go")
-        self.assertNotIn("Traceback", worker.output())
+    def test_a_cold_shutdown_does_not_wait_for_what_cannot_be_cancelled(self) -> None:
+        for name in ("stubborn", "blocking"):
+            with self.subTest(name):
+                self.worker = worker = self.start()
+                self.started(worker, worker.send(name))
+                started = time.monotonic()
+                worker.end(signal.SIGQUIT)
+                self.assertLess(time.monotonic() - started, 15, "the task had a minute to go")
+                self.assertEqual(worker.waiting(), 1)
+                worker.records.flushall()
 
     def test_a_soft_shutdown_lets_short_tasks_end_and_cancels_long_ones(self) -> None:
         self.worker = worker = self.start(SOFT_SHUTDOWN="1")
@@ -214,6 +229,21 @@ class ShutdownTests(PoolTestCase):
         self.assertEqual(short.state, "SUCCESS")
         self.assertEqual(worker.unacknowledged(), 0)
         self.assertEqual(worker.waiting(), 1, "only the cancelled task runs again")
+
+
+class StoppedPoolTests(SimpleTestCase):
+    def test_a_message_that_still_comes_is_neither_accepted_nor_started(self) -> None:
+        app = Celery("stopped", set_as_current=False, fixups=[])
+        self.addCleanup(app.close)
+        self.addCleanup(event_loop.stop)
+        pool = TaskPool(2, app=app, semaphore=LaxBoundedSemaphore(2), initargs=(app, "host"))
+        pool.start()
+        pool.stop()
+        celery = mock.Mock()
+        names = ("callback", "accept_callback", "error_callback", "timeout_callback")
+        job = pool.apply_async(celery.target, ("task", "id"), **{name: getattr(celery, name) for name in names})
+        self.assertIsNone(job)
+        self.assertEqual(celery.mock_calls, [])
 
 
 class HublessTransportTests(PoolTestCase):

@@ -39,7 +39,7 @@ class TaskContract:
     def test_signals_are_sent_in_order(self) -> None:
         result = self.worker.send("add", 2, 3)
         self.wait(result)
-        eventually(lambda: "postrun" in self.worker.signals(result), what="postrun")
+        self.worker.wait_for_signal(result, "postrun")
         self.assertEqual(self.worker.signals(result), ["prerun", "success", "postrun"])
 
     def test_an_exception_is_the_result_and_is_signalled(self) -> None:
@@ -47,7 +47,7 @@ class TaskContract:
         with self.assertRaisesMessage(ValueError, "the reason"):
             result.get(timeout=10)
         self.assertIn("raise ValueError(message)", result.traceback)
-        eventually(lambda: "postrun" in self.worker.signals(result), what="postrun")
+        self.worker.wait_for_signal(result, "postrun")
         self.assertEqual(self.worker.signals(result), ["prerun", "failure", "postrun"])
 
     def test_the_handlers_of_the_task_class_run_around_the_body(self) -> None:
@@ -71,7 +71,7 @@ class TaskContract:
 
     def test_an_ignored_task_leaves_no_result_and_is_acknowledged(self) -> None:
         result = self.worker.send("ignored")
-        eventually(lambda: "postrun" in self.worker.signals(result), what="postrun")
+        self.worker.wait_for_signal(result, "postrun")
         eventually(lambda: not self.worker.unacknowledged(), what="the acknowledgement")
         self.assertEqual(result.state, "PENDING")
         self.assertEqual(self.worker.waiting(), 0)
@@ -134,7 +134,7 @@ class LimitsContract(TaskContract):
         with self.assertRaises(SoftTimeLimitExceeded):
             result.get(timeout=10)
         self.assertTrue(self.worker.wait_for(f"finally {result.id}"))
-        self.assertIn("failure", self.worker.signals(result))
+        self.worker.wait_for_signal(result, "failure")
 
     def test_a_task_may_end_by_itself_at_the_soft_limit(self) -> None:
         self.assertEqual(self.worker.send("heedful").get(timeout=10), "ended in time")

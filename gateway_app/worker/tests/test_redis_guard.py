@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 import kombu
+from celery.result import AsyncResult
 from django.test import SimpleTestCase
 from kombu.transport.redis import QoS
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,31 +21,34 @@ class LostRedisTests(SimpleTestCase):
         self.addCleanup(self.broker.stop)
         self.broker.start()
 
-    def lose_redis(self, worker: Worker) -> None:
-        """Kills the broker while a task runs whose message is unacknowledged, and brings it back."""
+    def lose_redis(self, worker: Worker, *, seconds: float) -> list[AsyncResult]:
+        """Kills and restarts the broker while two tasks run, and the message of one is not acknowledged yet."""
         worker.wait_until_ready()
-        task = worker.send("hold_late", 1)
-        worker.wait_for(f"started {task.id}")
-        # What is not on its disk yet is lost with the server, and the message should come back.
+        tasks = [worker.send("hold_late", seconds), worker.send("hold", seconds)]
+        for task in tasks:
+            worker.wait_for(f"started {task.id}")
+        # What is not on its disk yet is lost with the server, and the message is to be there afterwards.
         worker.records.bgrewriteaof()
         eventually(lambda: not worker.records.info("persistence")["aof_rewrite_in_progress"], what="the disk")
         self.broker.restart()
+        return tasks
 
-    def test_the_worker_survives_and_takes_new_work(self) -> None:
-        for pool in ("custom", "threads"):
-            with self.subTest(pool=pool):
-                worker = Worker(self.broker.url, pool=pool)
-                self.addCleanup(worker.close)
-                self.lose_redis(worker)
-                self.assertEqual(worker.send("add", 1, 2).get(timeout=20), 3, worker.output())
-                self.assertIsNone(worker.process.poll())
-                self.assertEqual(worker.end(), 0, worker.output())
-                worker.records.flushall()
+    def test_the_worker_survives_and_takes_new_work_once_a_slot_is_free(self) -> None:
+        worker = Worker(self.broker.url, concurrency=2)
+        self.addCleanup(worker.close)
+        tasks = self.lose_redis(worker, seconds=5)
+        eventually(lambda: worker.client.control.ping(timeout=1, limit=1), what="the worker to be back")
+        self.assertEqual(worker.recorded(f"ended {tasks[0].id}"), [], "the worker took too long for this test")
+        new = worker.send("hold", 0)
+        ended = min(worker.wait_for(f"ended {task.id}") for task in tasks)
+        self.assertLess(ended, worker.wait_for(f"started {new.id}"))
+        self.assertEqual(new.get(timeout=10), "slept")
+        self.assertEqual(worker.end(), 0, worker.output())
 
     def test_without_the_guard_the_same_worker_dies(self) -> None:
-        worker = Worker(self.broker.url, WITHOUT_REDIS_GUARD="yes")
+        worker = Worker(self.broker.url, concurrency=2, WITHOUT_REDIS_GUARD="yes")
         self.addCleanup(worker.close)
-        self.lose_redis(worker)
+        self.lose_redis(worker, seconds=1)
         self.assertEqual(worker.wait(), 1)
         self.assertIn("AttributeError", worker.output())
 
