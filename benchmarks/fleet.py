@@ -98,11 +98,14 @@ class Fleet:
     def _roles(self) -> Iterator[tuple[str, psutil.Process]]:
         for role, process in self.processes.items():
             yield role, psutil.Process(process.pid)
-        for process in psutil.process_iter(["name"]):
-            name = process.info["name"] or ""
-            if name == "postgres":
+        # Servers that were running before are told by their names; there, keep the machine free of others.
+        ours = psutil.Process().children(recursive=True)
+        everything = list(psutil.process_iter())
+        for process in everything if "DATABASE_URL" in os.environ else ours:
+            if process.name() == "postgres":
                 yield "postgresql", process
-            elif name.startswith(("valkey-server", "redis-server")):
+        for process in everything if "REDIS_URL" in os.environ else ours:
+            if process.name().startswith(("valkey-server", "redis-server")):
                 yield "broker", process
 
     def _start(self, role: str, *words: str) -> subprocess.Popen[str]:

@@ -21,11 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def ring(contexts: Iterable[SessionContext]) -> None:
-    """Publishes a turn task for each session. Never raises: what could not be published is rung by the sweep."""
+    """Publishes turn tasks for the sessions. Never raises: what could not be published is rung by the sweep.
+
+    Sessions that are rung for together travel up to RING_BATCH in a task, since a task costs as much as its turn.
+    """
     from gateway_app.tasks import run_turn
 
-    for context in contexts:
-        if not _publish(run_turn, context.to_json()):
+    waiting = [context.to_json() for context in contexts]
+    for first in range(0, len(waiting), settings.RING_BATCH):
+        if not _publish(run_turn, *waiting[first : first + settings.RING_BATCH]):
             return
 
 
@@ -78,9 +82,9 @@ def _contexts(keys: list[str]) -> dict[str, SessionContext]:
     return {key: context_of(source, session_id=sessions[key].session_id) for key, source in oldest.items()}
 
 
-def _publish(task: Task, argument: object) -> bool:
+def _publish(task: Task, *arguments: object) -> bool:
     try:
-        task.apply_async(args=[argument])
+        task.apply_async(args=arguments)
     except Exception as error:  # a broker's client raises its own, kombu's and the socket's errors
         metrics.RINGS.labels(outcome="failed").inc()
         log.warning("The broker did not take a ring (%s); the sweep will ring again.", type(error).__name__)

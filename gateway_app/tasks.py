@@ -9,16 +9,17 @@ from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
 from gateway_app.sessions.source import SessionContext
-from gateway_app.turns.runner import run_session
+from gateway_app.turns.runner import run_sessions
 from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import http_session
 
 
 @shared_task(base=CoroutineTask, queue=Queue.TURNS.value)
-async def run_turn(context: dict[str, str]) -> None:
-    """Answers what waits in the session of `context` (`SessionContext` as JSON)."""
-    await run_session(SessionContext.from_json(context), http=http_session())
+async def run_turn(*contexts: dict[str, str]) -> None:
+    """Answers what waits in the session of each of `contexts` (`SessionContext` as JSON), all at once."""
+    found = [SessionContext.from_json(context) for context in contexts]
+    await run_sessions(found, http=http_session())
 
 
 @shared_task(base=CoroutineTask, queue=Queue.DELIVERY.value)

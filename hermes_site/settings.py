@@ -33,10 +33,15 @@ env = environment.Environment()
 # --- Site ------------------------------------------------------------------------------------------------
 
 SECRET_KEY = env.text("HERMES_SECRET_KEY") or environment.generated_secret(STATE_DIR, "secret_key")
+"""Signs sessions and sign-in links. Several hosts need the same one, and a new one voids both."""
 DEBUG = env.boolean("HERMES_DEBUG", default=False)
+"""Django's own pages for errors and missing pages. They show settings and code: never on a site that others reach."""
 HERMES_BIND = env.bind("HERMES_BIND", default="127.0.0.1:8000")
+"""Address and port of the web process. Loopback, until an operator decides otherwise."""
 ALLOWED_HOSTS = env.words("HERMES_ALLOWED_HOSTS") or ["127.0.0.1", "localhost", "[::1]", HERMES_BIND[0]]
+"""Host names by which the site may be asked for. Requests that name another are refused."""
 CSRF_TRUSTED_ORIGINS = env.words("HERMES_TRUSTED_ORIGINS")
+"""Origins, such as https://chat.example.org, whose forms are taken; the first begins sign-in links. Behind a proxy."""
 SECURE_COOKIES = env.boolean("HERMES_SECURE_COOKIES", default=False)
 """On where the site is served over HTTPS; off by default because the first start is plain HTTP on loopback."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
@@ -115,6 +120,7 @@ TEST_RUNNER = "hermes_site.testing.TestRunner"
 # --- Database --------------------------------------------------------------------------------------------
 
 DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{quote(str(STATE_DIR / 'db.sqlite3'))}")}
+"""PostgreSQL beyond one machine; SQLite is enough for one."""
 DATABASES["default"]["CONN_MAX_AGE"] = None
 """Connections stay open: a reconnect to PostgreSQL costs 4 ms, more than the rest of a transaction."""
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
@@ -146,6 +152,7 @@ KEY_PREFIX = env.text("HERMES_KEY_PREFIX", "hermes:")
 CELERY_BROKER_URL = env.url(
     "CELERY_BROKER_URL", schemes=("redis", "rediss", "redis+socket", "amqp", "amqps"), default=REDIS_URL
 )
+"""Where tasks go, if not to Redis: RabbitMQ, with quorum queues."""
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -213,6 +220,9 @@ LANE_MAX_DEPTH = env.whole("HERMES_LANE_MAX_DEPTH", default=50, least=1)
 """Messages that may wait in one session; beyond it the person is told to wait instead of being queued for ever."""
 SWEEP_SECONDS = env.number("HERMES_SWEEP_SECONDS", default=3, least=0.2, most=300)
 """How often beat rings for lanes with waiting rows and no live lease; the longest a lost ring costs."""
+RING_BATCH = env.whole("HERMES_RING_BATCH", default=8, least=1, most=100)
+"""Sessions that share one Celery task where they are rung for at the same moment. Under load this saves most of what
+Celery costs; more would let one worker have what two could share."""
 SWEEP_BATCH = env.whole("HERMES_SWEEP_BATCH", default=500, least=1)
 """Lanes one sweep rings for; the next sweep takes the rest."""
 
@@ -221,16 +231,20 @@ SWEEP_BATCH = env.whole("HERMES_SWEEP_BATCH", default=500, least=1)
 TURN_MAX_ATTEMPTS = env.whole("HERMES_TURN_MAX_ATTEMPTS", default=3, least=1)
 """Starts of one turn (a crash costs one) before it becomes a dead letter and the session goes on."""
 TURN_TIMEOUT_SECONDS = env.number("HERMES_TURN_TIMEOUT_SECONDS", default=600, least=1)
+"""Longest that one turn may take, tools included; then the person is told so."""
 TURN_MAX_STEPS = env.whole("HERMES_TURN_MAX_STEPS", default=90, least=1)
 """Model calls in one turn."""
 INBOX_MAX_CHARS = env.whole("HERMES_INBOX_MAX_CHARS", default=100_000, least=1)
 """Longest text of one incoming message; a longer one is answered with a clear refusal."""
 
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", schemes=("http", "https"))
+"""The model server's address with its `/v1`: any that speaks `/chat/completions`. A key without one means OpenAI's."""
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+"""Sent to the model's server as a bearer token; empty for servers that ask for none."""
 if OPENAI_API_KEY and not OPENAI_BASE_URL:
     OPENAI_BASE_URL = "https://api.openai.com/v1"
 HERMES_MODEL = env.text("HERMES_MODEL", "gpt-5-mini")
+"""The model's name as its server knows it."""
 MODEL_FALLBACKS = env.words("HERMES_MODEL_FALLBACKS")
 """Models tried in order when HERMES_MODEL fails in a way another model may not."""
 MODEL_TIMEOUT_SECONDS = env.number("HERMES_MODEL_TIMEOUT_SECONDS", default=120, least=0.1)
@@ -249,6 +263,7 @@ MODEL_REPLY_MAX_BYTES = env.whole("HERMES_MODEL_REPLY_MAX_BYTES", default=8 * 10
 MODEL_CONTEXT_TOKENS = env.whole("HERMES_MODEL_CONTEXT_TOKENS", default=32_000, least=512)
 """The history sent with a turn is cut, oldest first, so that prompt and reply fit in this."""
 MODEL_MAX_OUTPUT_TOKENS = env.whole("HERMES_MODEL_MAX_OUTPUT_TOKENS", default=4_096, least=16)
+"""Longest reply that the model is asked for; longer ones are cut off by its server."""
 MODEL_LIMIT_FIELD = env.text(
     "HERMES_MODEL_LIMIT_FIELD",
     "max_completion_tokens" if OPENAI_BASE_URL.startswith("https://api.openai.com/") else "max_tokens",
@@ -265,11 +280,14 @@ MODEL_IS_DEMONSTRATION = env.boolean("HERMES_DEMONSTRATION_MODEL", default=False
 SYSTEM_PROMPT = env.text(
     "HERMES_SYSTEM_PROMPT", "You are Hermes, a helpful assistant in a chat. Answer briefly and clearly."
 )
+"""What the model is told before every conversation."""
 
 # --- Sessions --------------------------------------------------------------------------------------------
 
 GROUP_SESSIONS_PER_USER = env.boolean("HERMES_GROUP_SESSIONS_PER_USER", default=True)
+"""In groups and channels each person has a conversation of their own; off: one that all of them share."""
 THREAD_SESSIONS_PER_USER = env.boolean("HERMES_THREAD_SESSIONS_PER_USER", default=False)
+"""The same for threads and topics, which are shared by default: people open them to talk about one thing."""
 
 HISTORY_MAX_MESSAGES = env.whole("HERMES_HISTORY_MAX_MESSAGES", default=200, least=1)
 """Most messages of history sent with a turn, however short; the token budget usually ends it earlier."""
@@ -282,6 +300,7 @@ DELIVERY_BACKOFF_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_SECONDS", default
 DELIVERY_BACKOFF_MAX_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_MAX_SECONDS", default=300, least=1)
 """The wait doubles from the first to the second of these, with jitter; a platform's retry_after wins."""
 SEND_TIMEOUT_SECONDS = env.number("HERMES_SEND_TIMEOUT_SECONDS", default=20, least=0.1)
+"""Longest wait for a platform's answer to one send; after it the outcome is unknown."""
 
 # --- Listeners and platforms -----------------------------------------------------------------------------
 
@@ -291,6 +310,7 @@ LISTENER_BACKOFF_SECONDS = env.number("HERMES_LISTENER_BACKOFF_SECONDS", default
 LISTENER_BACKOFF_MAX_SECONDS = env.number("HERMES_LISTENER_BACKOFF_MAX_SECONDS", default=30, least=0.1)
 """The wait after a failed poll or a crashed adapter doubles from the first to the second of these, with jitter."""
 TELEGRAM_BOT_TOKEN = env.text("TELEGRAM_BOT_TOKEN")
+"""The bot's token from BotFather. Without one nothing listens to Telegram."""
 if TELEGRAM_BOT_TOKEN and not re.fullmatch(r"[0-9]+:[^\s/?#%]+", TELEGRAM_BOT_TOKEN):
     raise environment.wrong("TELEGRAM_BOT_TOKEN", "(not shown)", "number:secret, as BotFather gives it")
 TELEGRAM_BASE_URL = env.url("TELEGRAM_BASE_URL", schemes=("http", "https"), default="https://api.telegram.org")
@@ -315,13 +335,20 @@ WEBCHAT_CONNECTION_SECONDS = env.number("HERMES_WEBCHAT_CONNECTION_SECONDS", def
 """Events of one page end after so long; the browser comes back at once and is checked again."""
 
 ALLOWED_USERS = env.words("GATEWAY_ALLOWED_USERS")
+"""User ids that may speak to the agent on any platform; `*` is everybody. Nobody is allowed unless a list says so."""
 ALLOW_ALL_USERS = env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False)
+"""Lets everybody speak to the agent on every platform."""
 PLATFORM_ALLOWED_USERS = {name: env.words(f"{name.upper()}_ALLOWED_USERS") for name in ("telegram", "webchat", "cli")}
+"""The same for one platform: Telegram's numbers, the site's user names, the system's user names."""
+if not PLATFORM_ALLOWED_USERS["webchat"]:
+    # The account that the first start makes: whoever has it can change everything else too.
+    PLATFORM_ALLOWED_USERS["webchat"] = ["admin"]
 PLATFORM_ALLOW_ALL_USERS = {
     # Whoever can start `manage.py chat` can read the database and its secrets as well.
     name: env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=name == "cli")
     for name in ("telegram", "webchat", "cli")
 }
+"""Lets everybody speak to the agent on one platform."""
 
 # --- All-in-one (`manage.py up`) --------------------------------------------------------------------------
 
@@ -348,6 +375,7 @@ METRICS_DIR = STATE_DIR / "metrics"
 METRICS_TOKEN = env.text("HERMES_METRICS_TOKEN")
 """Bearer token for /metrics and for all of /readyz. Without one they are for callers on this machine only."""
 LOG_LEVEL = env.text("HERMES_LOG_LEVEL", "INFO").upper()
+"""Of the gateway's own messages: DEBUG, INFO, WARNING or ERROR."""
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
     raise environment.wrong("HERMES_LOG_LEVEL", LOG_LEVEL, "DEBUG, INFO, WARNING or ERROR")
 LOGGING = {

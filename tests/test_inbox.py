@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from django.db import DatabaseError, connection
 from django.test import TestCase, TransactionTestCase, override_settings
 
-from gateway_app import doorbell, inbox, lanes
+from gateway_app import doorbell, inbox, lanes, tasks
 from gateway_app.models import Channel, InboundMessage, Lane, OutboundPart, Session
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import UnreadableEvent
@@ -117,6 +119,14 @@ class InboxTests(TestCase):
         thread = group | {"thread_id": "t"}
         inbox.accept([pipeline.event("x", user=user, **place) for user in ("ann", "bob") for place in (group, thread)])
         self.assertEqual(Session.objects.count(), 3)
+
+    @override_settings(RING_BATCH=2)
+    def test_sessions_rung_for_together_share_tasks(self) -> None:
+        accepted = inbox.accept([pipeline.event("x", user=user) for user in ("ann", "bob", "cy")])
+        with mock.patch.object(tasks.run_turn, "apply_async") as publish:
+            doorbell.ring(accepted.rings)
+        rung = [[context["user_id"] for context in call.kwargs["args"]] for call in publish.call_args_list]
+        self.assertEqual(rung, [["ann", "bob"], ["cy"]])
 
     def test_a_lane_with_only_known_events_is_taken_off_the_sweep(self) -> None:
         same = pipeline.event("hello")

@@ -102,6 +102,27 @@ class AnsweredTurnTests(PipelineTestCase):
         self.assertEqual(self.platform.texts, ["echo: hello"])
         self.assertEqual(self.model.stats["calls"], 1)
 
+    def test_one_task_answers_several_sessions_and_one_that_fails_stops_no_other(self) -> None:
+        for user in ("ann", "bob", "cy"):
+            pipeline.accept("hello", user=user)
+        claim = runner.claim_and_open
+
+        def fail_for_bob(*, session_key: str) -> object:
+            if "bob" in session_key:
+                raise ZeroDivisionError
+            return claim(session_key=session_key)
+
+        async def ring() -> None:
+            contexts = [pipeline.context(user) for user in ("ann", "bob", "cy")]
+            try:
+                await runner.run_sessions(contexts, http=http_session())
+            finally:
+                await close_http_session()
+
+        with mock.patch.object(runner, "claim_and_open", fail_for_bob), self.assertRaises(ZeroDivisionError):
+            pipeline.run(ring())
+        self.assertEqual({part.chat_id for part in self.platform.sent}, {"chat-ann", "chat-cy"})
+
 
 class ToolTurnTests(PipelineTestCase):
     def test_a_tool_call_is_journaled_and_answered(self) -> None:

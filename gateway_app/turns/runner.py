@@ -6,6 +6,8 @@ import asyncio
 import functools
 import logging
 import time
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from django.conf import settings
@@ -42,8 +44,35 @@ GIVEN_UP = (
 TIMED_OUT = "I am sorry: this took longer than I am allowed to spend on one message, so I stopped."
 
 
+async def run_sessions(contexts: Sequence[SessionContext], *, http: aiohttp.ClientSession) -> None:
+    """`run_session()` for each, all at once; raises the first error once all have ended."""
+    ended = await asyncio.gather(*(run_session(context, http=http) for context in contexts), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
+
+
 async def run_session(context: SessionContext, *, http: aiohttp.ClientSession) -> None:
-    """Answers everything that waits in the session of `context`; nothing where another worker is at it."""
+    """Answers everything that waits in the session of `context`; nothing where another worker is at it.
+
+    Waits, before it claims anything, while this process has WORKER_CONCURRENCY sessions in hand.
+    """
+    async with _slots():
+        await _run_session(context, http=http)
+
+
+def _slots() -> asyncio.Semaphore:
+    """The running loop's places for sessions."""
+    loop = asyncio.get_running_loop()
+    if loop not in _slots_by_loop:
+        _slots_by_loop[loop] = asyncio.Semaphore(settings.WORKER_CONCURRENCY)
+    return _slots_by_loop[loop]
+
+
+_slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def _run_session(context: SessionContext, *, http: aiohttp.ClientSession) -> None:
     turn = await in_database(claim_and_open, session_key=context.session_key)
     if turn is None:
         return
