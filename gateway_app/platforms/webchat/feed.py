@@ -37,17 +37,17 @@ async def feed(*, chat_id: str, cursor: Cursor) -> AsyncIterator[bytes]:
     async with hub().watching(chat_id, waker) as channel:
         while not hub().is_stopping and now() < ends_at:
             waker.clear()
-            if view.wants(channel) or now() >= view.read_at:
+            if view.wants(channel) or now() >= view.reads_at(is_live=hub().is_live):
                 async for event in _read(view, channel, chat_id):
                     yield event
-                view.read_at = now() + view.patience(is_live=hub().is_live)
+                view.read_at = now()
             if event := view.partial(channel):
                 yield event
             if now() >= beats_at:
                 yield b": still here\n\n"
                 beats_at = now() + HEARTBEAT_SECONDS
             try:
-                async with asyncio.timeout_at(min(view.read_at, beats_at, ends_at)):
+                async with asyncio.timeout_at(min(view.reads_at(is_live=hub().is_live), beats_at, ends_at)):
                     await waker.wait()
             except TimeoutError:
                 pass
@@ -76,7 +76,7 @@ class View:
     def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
         self.read_at = 0.0
-        """When the database is asked even if nothing rings, on the loop's clock."""
+        """When the database was asked, on the loop's clock."""
         self.is_troubled = False
         self._changes = -1
         self._turn_id = -1
@@ -92,12 +92,12 @@ class View:
     def seen(self, channel: Channel) -> None:
         self._changes, self._turn_id = channel.changes, channel.turn_id
 
-    def patience(self, *, is_live: bool) -> float:
-        """Seconds until the database is asked again though nothing rang."""
+    def reads_at(self, *, is_live: bool) -> float:
+        """When the database is asked again though nothing rang."""
         if not is_live or self.is_troubled:
-            return float(settings.WEBCHAT_POLL_SECONDS)
+            return self.read_at + float(settings.WEBCHAT_POLL_SECONDS)
         waits = self._running > 0 or self._open
-        return float(settings.WEBCHAT_CHECK_SECONDS if waits else settings.WEBCHAT_IDLE_CHECK_SECONDS)
+        return self.read_at + float(settings.WEBCHAT_CHECK_SECONDS if waits else settings.WEBCHAT_IDLE_CHECK_SECONDS)
 
     def update(self, news: News) -> bytes:
         """The event for what is new, empty where nothing is."""

@@ -61,6 +61,8 @@ class Hub:
     def __init__(self) -> None:
         self.is_live = False
         """Whether Redis can be read; while it cannot, pages look into the database more often."""
+        self.is_lost = False
+        """Whether Redis was tried and could not be read; before the first try neither is true."""
         self.is_stopping = False
         self._channels: dict[bytes, Channel] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -71,7 +73,7 @@ class Hub:
     async def watching(self, chat_id: str, waker: asyncio.Event) -> AsyncIterator[Channel]:
         """Follows the conversation's stream while the block runs; `waker` is set when the channel has changed.
 
-        Returns once the stream has been looked at, or soon after where Redis does not answer.
+        Begins once the stream has been looked at, or soon after where Redis does not answer.
         """
         key = stream.key(chat_id).encode()
         channel = self._channels.setdefault(key, Channel(chat_id))
@@ -80,7 +82,7 @@ class Hub:
             if channel.position is None:
                 self._interrupt()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), stream.ANSWER_SECONDS)
+                    await asyncio.wait_for(waker.wait(), 0 if self.is_lost else stream.ANSWER_SECONDS)
             yield channel
         finally:
             channel.wakers.remove(waker)
@@ -90,10 +92,13 @@ class Hub:
     def stop(self) -> None:
         """Ends every page's events; browsers come back by themselves."""
         self.is_stopping = True
-        for channel in self._channels.values():
-            channel.wake()
+        self._wake_all()
         if self._reader:
             self._reader.cancel()
+
+    def _wake_all(self) -> None:
+        for channel in self._channels.values():
+            channel.wake()
 
     def _interrupt(self) -> None:
         """Has the reader look at channels that it does not follow yet."""
@@ -110,7 +115,8 @@ class Hub:
             except (RedisError, OSError, TimeoutError) as error:
                 if self.is_live:
                     log.warning("Redis cannot be read (%s); pages look into the database.", type(error).__name__)
-                self.is_live = False
+                self.is_live, self.is_lost = False, True
+                self._wake_all()
                 await asyncio.sleep(RETRY_SECONDS)
             finally:
                 with contextlib.suppress(RedisError, OSError):
@@ -122,7 +128,7 @@ class Hub:
         while self._channels:
             async with asyncio.timeout(BLOCK_SECONDS + stream.ANSWER_SECONDS):
                 await self._look_at_new_channels(redis)
-                self.is_live = True
+                self.is_live, self.is_lost = True, False
                 positions: dict[Any, Any] = {key: channel.position for key, channel in self._channels.items()}
                 positions[self._wake_key] = self._wake_position
                 found: Any = await redis.xread(positions, block=int(BLOCK_SECONDS * 1000))

@@ -116,7 +116,7 @@ class Events:
 async def until(holds: Any) -> None:
     """Returns when `holds()` is true."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():  # noqa: ASYNC110 (what it waits for sets no event)
+        while not holds():
             await asyncio.sleep(0.01)
 
 

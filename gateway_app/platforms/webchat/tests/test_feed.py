@@ -225,3 +225,17 @@ class WithoutDatabaseTests(FeedCase):
         self.assertEqual(trouble["event"], "trouble")
         self.assertIn("Nothing is lost", trouble["text"])
         self.assertEqual([item["text"] for item in items], ["Hello"])
+
+
+@override_settings(WEBCHAT_CHECK_SECONDS=NEVER, WEBCHAT_IDLE_CHECK_SECONDS=NEVER, WEBCHAT_POLL_SECONDS=0.05)
+class LosingRedisTests(FeedCase):
+    async def test_an_open_page_looks_into_the_database_as_soon_as_redis_is_lost(self) -> None:
+        with ValkeyServer() as redis, override_settings(REDIS_URL=redis.url):
+            async with web_process(), page(self.chat) as events:
+                await events.next("update")
+                following = asyncio.create_task(events.texts(2))
+                redis.kill()
+                await until(lambda: hub().is_lost)
+                await self.do(self.write, "Hello")
+                await self.do(self.answer, "Good day")
+                self.assertEqual((await following)[-1], "Good day")

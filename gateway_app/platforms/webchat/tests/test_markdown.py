@@ -44,7 +44,10 @@ class BlockTests(MarkdownCase):
         self.shows("One\ntwo\n\nThree", "<p>One<br></br>two</p><p>Three</p>")
 
     def test_a_fence_keeps_its_text_as_it_is(self) -> None:
-        figure = '<figure class="code"><figcaption><span class="language">{}</span></figcaption><pre><code>{}</code></pre></figure>'
+        figure = (
+            '<figure class="code"><figcaption><span class="language">{}</span></figcaption>'
+            "<pre><code>{}</code></pre></figure>"
+        )
         self.shows(
             "```python\na = '*b*'\n\n  <i>\n```\nAfter",
             figure.format("python", "a = '*b*'\n\n  &lt;i&gt;") + "<p>After</p>",
