@@ -28,9 +28,9 @@ SLOT_TOKENS = 2048
 CONTEXT_TOKENS = 1200
 """What the gateway may fill. One core reads about 150 tokens of a prompt in a second, so a longer history
 would keep people waiting, and so small a model makes nothing of it."""
-OUTPUT_TOKENS = 256
-SYSTEM_PROMPT = "You are a helpful assistant. Answer in English."
-"""Asked to be Hermes it answers in a kind of French."""
+OUTPUT_TOKENS = 128
+SYSTEM_PROMPT = "You are a helpful AI assistant. Reply in plain English with one short sentence."
+"""Of those that were tried the one with which it stays in English, to the point, and mostly comes to an end."""
 KEY_VARIABLE = "HERMES_DEMO_MODEL_KEY"
 
 
@@ -95,8 +95,7 @@ def serve(*, port: int, key: str) -> None:
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = 64  # of prompts seen before; by default it may grow to 8 GiB
-    params.sampling.temp = 0.2  # as its makers advise
-    params.sampling.top_p = 0.9
+    params.sampling.temp = 0.0  # any chance leads it astray
     params.endpoint_slots = False  # it shows what others ask
     params.ui = False
     params.verbosity = 0

@@ -123,6 +123,7 @@ class FirstStartTest(UpTestCase):
             with browser.open(link[1]) as page:
                 self.assertEqual(page.status, 200)
                 self.assertTrue(page.url.startswith(f"http://127.0.0.1:{self.port}/chat/"), page.url)
+                self.assertIn('"isAllowed": true', page.read().decode())
 
         with self.subTest("secrets are the owner's alone"):
             self.assertEqual(self.state.stat().st_mode & 0o777, 0o700)
