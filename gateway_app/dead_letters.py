@@ -67,10 +67,17 @@ def discard_outbound(*, ids: Iterable[int]) -> list[int]:
     return _discard(OutboundPart, ids, state=OutboundState.DISCARDED)
 
 
+def dead_rows(box: Box) -> QuerySet[InboundMessage] | QuerySet[OutboundPart]:
+    """The dead letters of a box."""
+    usual = InboundState.DONE if box is InboundMessage else OutboundState.SENT
+    # The exclusion only names the condition of the index on states, which SQLite needs to use it.
+    return box._default_manager.exclude(state=usual).filter(state="dead")
+
+
 def every_id(box: Box) -> Iterator[list[int]]:
     """The ids of all dead letters of a box, oldest first, `BATCH` at a time; each comes once."""
     last = 0
-    while ids := list(_dead(box).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    while ids := list(dead_rows(box).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
         yield ids
         last = ids[-1]
 
@@ -115,8 +122,4 @@ def _discard(box: Box, ids: Iterable[int], *, state: str) -> list[int]:
 
 def _lock(box: Box, ids: list[int]) -> list[tuple[int, int | None]]:
     """Ids and lanes of those that are dead letters still, locked until the transaction ends."""
-    return list(_dead(box).filter(pk__in=ids).select_for_update().order_by("pk").values_list("pk", "lane_id"))
-
-
-def _dead(box: Box) -> QuerySet[InboundMessage] | QuerySet[OutboundPart]:
-    return box._default_manager.filter(state="dead")
+    return list(dead_rows(box).filter(pk__in=ids).select_for_update().order_by("pk").values_list("pk", "lane_id"))

@@ -189,6 +189,8 @@ def _finish_interrupted(folder: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, float]:
+    if not path.stat().st_size:  # its process died while it was starting
+        return {}
     return {key: value for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))}
 
 

@@ -17,7 +17,7 @@ from unfold.enums import ActionVariant
 
 from gateway_app import dead_letters
 
-from .base import COUNT_CAP, ReadOnlyAdmin, note
+from .base import COUNT_CAP, ReadOnlyAdmin, bounded_count, note
 
 SHOWN = 20
 """Rows that the question names; the rest is counted."""
@@ -88,7 +88,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def _ask(self, request: HttpRequest, rows: QuerySet[Any], deed: Deed) -> HttpResponse:
         dead = rows.filter(state="dead")
-        count = self.get_paginator(request, dead, 1).count
+        count = bounded_count(dead)
         shown = list(dead.order_by("pk")[:SHOWN])
         context = {
             **self.admin_site.each_context(request),
@@ -97,7 +97,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "deed": deed,
             "count": count,
             "cap": COUNT_CAP,
-            "skipped": self.get_paginator(request, rows, 1).count - count,
+            "skipped": bounded_count(rows) - count,
             "letters": [(row, self.why(row)) for row in shown],
             "more": count - len(shown),
             "kept": [

@@ -22,6 +22,7 @@ class InboundAdmin(DeadLetterAdmin):
     replay_rows = dead_letters.replay_inbound
     discard_rows = dead_letters.discard_inbound
     excerpt_of = "text"
+    usual_state = "done"
     list_display = ["number", "state_label", "platform", "person", "excerpt", "accepted", "turn_link", "why_excerpt"]
     list_filter = [("state", ChoicesDropdownFilter), PlatformFilter]
     search_fields = ["id"]

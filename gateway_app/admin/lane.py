@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -13,10 +13,15 @@ from unfold.decorators import display
 
 from gateway_app.duration import duration
 from gateway_app.models import InboundMessage, Lane, OutboundPart
-from gateway_app.models.inbox import OPEN_STATES as OPEN_INBOUND
-from gateway_app.models.outbox import OPEN_STATES as OPEN_OUTBOUND
 
 from .base import ReadOnlyAdmin, clamped, label, when
+
+LANE, INBOX, OUTBOX = (model._meta.db_table for model in (Lane, InboundMessage, OutboundPart))
+DEPTH = (
+    f"(SELECT COUNT(*) FROM {INBOX} WHERE lane_id = {LANE}.id AND state IN ('waiting', 'running'))"
+    f" + (SELECT COUNT(*) FROM {OUTBOX} WHERE lane_id = {LANE}.id AND state IN ('waiting', 'sending'))"
+)
+"""Open items of a lane. The states are written out so that SQLite, too, sees that its partial indexes serve."""
 
 
 class ActivityFilter(DropdownFilter):  # type: ignore[misc]
@@ -43,12 +48,6 @@ class ActivityFilter(DropdownFilter):  # type: ignore[misc]
         return queryset.filter(wanted.get(self.value() or "", Q()), wake_at__isnull=False)
 
 
-def _depth(box: type[InboundMessage] | type[OutboundPart], states: tuple[str, ...]) -> Coalesce:
-    rows = box._default_manager.filter(lane_id=OuterRef("pk"), state__in=states).order_by()
-    counted = rows.values("lane_id").annotate(count=Count("id")).values("count")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), Value(0))
-
-
 @admin.register(Lane)
 class LaneAdmin(ReadOnlyAdmin):
     list_display = ["key_excerpt", "short_kind", "activity", "depth", "fence", "owner"]
@@ -61,8 +60,7 @@ class LaneAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        depth = _depth(InboundMessage, OPEN_INBOUND) + _depth(OutboundPart, OPEN_OUTBOUND)
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(open_items=depth)
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(open_items=RawSQL(DEPTH, []))  # noqa: S611
         return rows
 
     @display(description="Key")

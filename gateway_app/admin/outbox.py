@@ -21,6 +21,7 @@ class OutboundAdmin(DeadLetterAdmin):
     replay_rows = dead_letters.replay_outbound
     discard_rows = dead_letters.discard_outbound
     excerpt_of = "text"
+    usual_state = "sent"
     list_display = [
         "number",
         "state_label",

@@ -25,6 +25,7 @@ ICONS = {"model_reply": "neurology", "tool_started": "build", "tool_result": "ou
 @admin.register(Turn)
 class TurnAdmin(ReadOnlyAdmin):
     change_form_template = "gateway_app/admin/turn.html"
+    usual_state = "done"
     list_display = [
         "number",
         "state_label",

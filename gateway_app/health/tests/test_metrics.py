@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import subprocess
 import sys
 import tempfile
@@ -127,6 +125,30 @@ sys.stdin.read()
 """
 
 
+FORKING = """
+import os, sys
+from pathlib import Path
+from gateway_app import metric_files
+metric_files.claim(Path(sys.argv[1]))
+from prometheus_client import Counter
+counted = Counter("counted", "Counted.", ["kind"]).labels(kind="a")
+counted.inc(1)
+child = os.fork()
+counted.inc(5 if not child else 0)
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+@contextmanager
+def killed_at(step: str) -> Iterator[None]:
+    """A merge in the block dies where it would take this step."""
+    target = mock.patch.object(Path, "replace") if step == "replace" else mock.patch.object(metric_files, step)
+    with target as method:
+        method.side_effect = KeyboardInterrupt
+        yield
+
+
 class MetricFilesTests(SimpleTestCase):
     """Real processes that count into one folder."""
 
@@ -189,22 +211,14 @@ class MetricFilesTests(SimpleTestCase):
         self.assertEqual([self.counted() for _ in range(3)], [5, 5, 5])
 
     def test_a_merge_that_was_killed_counts_nothing_twice(self) -> None:
-        # Seen to count 10 with _finish_interrupted() taken out.
-        with self.process(5):
-            pass
-        for step in ("replace", "_remove"):
-            with self.subTest(killed_at=step), self.killed_at(step), self.assertRaises(KeyboardInterrupt):
-                self.counted()
-            self.assertEqual(self.counted(), 5)
-
-    @contextmanager
-    def killed_at(self, step: str) -> Iterator[None]:
-        target = mock.patch.object(Path, "replace") if step == "replace" else mock.patch.object(metric_files, step)
-        with target as method:
-            method.side_effect = KeyboardInterrupt
-            with self.process(0):
+        # Seen to count 15 with _finish_interrupted() taken out.
+        for total, step in ((5, "replace"), (10, "_remove")):
+            with self.process(5):
                 pass
-            yield
+            with self.subTest(killed_at=step):
+                with killed_at(step), self.assertRaises(KeyboardInterrupt):
+                    self.counted()
+                self.assertEqual(self.counted(), total)
 
     def test_a_damaged_file_of_a_dead_process_is_dropped(self) -> None:
         with self.process(5):
@@ -222,18 +236,9 @@ class MetricFilesTests(SimpleTestCase):
             pass
 
     def test_a_forked_child_counts_in_files_of_its_own(self) -> None:
-        def count() -> None:
-            metrics.TURNS.labels(outcome="forked").inc()
-
-        with (
-            mock.patch.object(metric_files._Own, "folder", self.folder),
-            mock.patch.dict(os.environ, PROMETHEUS_MULTIPROC_DIR=str(self.folder)),
-        ):
-            child = multiprocessing.get_context("fork").Process(target=count)
-            child.start()
-            child.join()
-        self.assertEqual(child.exitcode, 0)
-        self.assertEqual(self.samples()["hermes_turns_total", (("outcome", "forked"),)], 1)
+        subprocess.run([sys.executable, "-c", FORKING, str(self.folder)], cwd=ROOT, check=True)
+        self.assertEqual(len([name for name in self.files() if name.startswith("counter_")]), 2)
+        self.assertEqual(self.counted(), 6)
 
     def test_a_start_merges_where_nobody_reads_the_metrics(self) -> None:
         for _ in range(metric_files.TIDY_FROM // 3 + 1):  # each leaves three files
@@ -246,7 +251,7 @@ class MetricFilesTests(SimpleTestCase):
     def test_the_note_names_what_the_archive_holds(self) -> None:
         with self.process(5):
             pass
-        with self.killed_at("_remove"), self.assertRaises(KeyboardInterrupt):
+        with killed_at("_remove"), self.assertRaises(KeyboardInterrupt):
             self.counted()
         note = json.loads((self.folder / "merging.json").read_text())
         self.assertEqual(note["archive"], "counter_0.db")

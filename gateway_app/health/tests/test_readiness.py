@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from gateway_app import backlog
 from gateway_app.backlog import Backlog, Box, Lanes, ListenerState
-from gateway_app.health import checks, record_canary
+from gateway_app.health import checks, record_canary, views
 from gateway_app.models import Heartbeat, Lane, Listener
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms import registry
@@ -199,12 +199,15 @@ class HealthzTests(SimpleTestCase):
 
     def test_only_reading_is_allowed(self) -> None:
         for path in ("/healthz", "/readyz", "/metrics"):
-            self.assertEqual(self.client.post(path).status_code, 405)
+            with self.assertLogs("django.request", "WARNING"):
+                self.assertEqual(self.client.post(path).status_code, 405)
 
 
 class ReadyzTests(TransactionTestCase):
     def setUp(self) -> None:
         self.enterContext(only(SilentPlatform()))
+        self.enterContext(mock.patch.object(views, "log"))
+        self.enterContext(mock.patch.object(views, "_failing", []))
         record_canary()
 
     def assert_failing(self, *names: str) -> dict[str, object]:
@@ -246,6 +249,12 @@ class ReadyzTests(TransactionTestCase):
                 data = self.assert_failing("database", "canary", "inbox", "outbox", "listeners")
             self.assertEqual(data["checks"]["database"]["detail"], "OperationalError")
             self.assert_failing()
+
+    def test_the_log_tells_a_change_once(self) -> None:
+        with broker_at(1), mock.patch.object(views, "log") as log:
+            for _ in range(3):
+                self.client.get("/readyz")
+        log.error.assert_called_once()
 
     def test_what_platforms_said_is_for_operators_only(self) -> None:
         Listener.objects.create(platform="telegram", account="12345", error="401 Unauthorized")

@@ -65,7 +65,7 @@ not be sent (out:<id>), each after all its attempts. They stay until somebody de
             raise CommandError(f"Not a dead letter (any more): {' '.join(missed)}")
 
     def _list(self) -> None:
-        counts = {prefix: box._default_manager.filter(state="dead").count() for prefix, box in BOXES.items()}
+        counts = {prefix: dead_letters.dead_rows(box).count() for prefix, box in BOXES.items()}
         for prefix, row in self._rows():
             chat = row.chat_id if isinstance(row, OutboundPart) else row.source.get("chat_id", "")
             why = row.error if isinstance(row, OutboundPart) else row.reason
@@ -85,7 +85,7 @@ not be sent (out:<id>), each after all its attempts. They stay until somebody de
 
     def _rows(self) -> Iterator[tuple[str, InboundMessage | OutboundPart]]:
         for prefix, box in BOXES.items():
-            for row in box._default_manager.filter(state="dead").order_by("pk")[:LISTED]:
+            for row in dead_letters.dead_rows(box).order_by("pk")[:LISTED]:
                 yield prefix, row
 
 
