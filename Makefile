@@ -12,7 +12,7 @@ DEMO := $(if $(MODEL_IS_SET),,$(VENV)/.demo)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench docs clean
 
 help:  ## Show this list
 	@printf 'Hermes gateway. The two commands to know:\n\n'
@@ -35,6 +35,9 @@ lint: $(VENV)/.dev  ## Check style, format and types
 
 bench: $(VENV)/.dev  ## Measure the pipeline on this machine
 	@$(PY) -m benchmarks.pipeline $(ARGS)
+
+docs: $(VENV)/.run  ## Write docs/reference/ from the code
+	@$(PY) -m docs.generate
 
 clean:  ## Remove the virtual environment and caches (never your data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
