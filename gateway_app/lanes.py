@@ -218,16 +218,26 @@ def fenced(claim: Claim) -> Iterator[None]:
     claim.trusted_until = _trust(started)
 
 
-def releasing_if_done(claim: Claim, *, open_items: Sql) -> Statement:
-    """Gives a held lane back if `open_items` finds nothing; yields a row if so.
+def holding_or_releasing(claim: Claim, *, open_items: Sql) -> Statement:
+    """`holding()`, and gives the lane back if `open_items` finds nothing; read its row with `held_or_released()`.
 
-    Only for a trip that began with `holding()`: the lane's row is locked, so nothing can be put in meanwhile.
+    Looking and giving back is one statement, so it is safe only together with the look at the tail: where something
+    was put in since the holder last looked, the statement may not see it yet, but it sees that the tail has moved.
     """
     return Statement(
-        f"UPDATE {TABLE} SET lease_owner = '', lease_until = NULL, wake_at = NULL"
-        f" WHERE id = %s AND fence = %s AND NOT EXISTS ({open_items.sql}) RETURNING id",
-        [claim.lane_id, claim.fence, *open_items.values],
+        f"UPDATE {TABLE} SET lease_owner = CASE WHEN look.is_done AND tail = %s THEN '' ELSE lease_owner END,"
+        f" wake_at = CASE WHEN look.is_done AND tail = %s THEN NULL ELSE wake_at END,"
+        f" lease_until = CASE WHEN look.is_done AND tail = %s THEN NULL ELSE {clock.later()} END"
+        f" FROM (SELECT NOT EXISTS ({open_items.sql}) AS is_done) look"
+        " WHERE id = %s AND fence = %s RETURNING tail, lease_owner",
+        [claim.tail] * 3 + [settings.LANE_LEASE_SECONDS, *open_items.values, claim.lane_id, claim.fence],
     )
+
+
+def held_or_released(claim: Claim, rows: list[Row]) -> bool:
+    """Whether the lane was given back; raises `LaneLost` where `holding_or_releasing()` found another fence."""
+    held(claim, rows)
+    return bool(rows[0][1] == "")
 
 
 def release(claim: Claim, *, wake_at: datetime | None = None) -> bool:

@@ -136,6 +136,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+DATABASE_PREPARE = env.boolean("HERMES_DATABASE_PREPARE", default=True)
+"""PostgreSQL keeps the pipeline's statements planned for each connection. Off behind a pooler that changes the server
+connection between transactions, such as PgBouncer in transaction mode."""
 DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most=64)
 """Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
 DATABASE_CHECK_SECONDS = env.number("HERMES_DATABASE_CHECK_SECONDS", default=5, least=0)

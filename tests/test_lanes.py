@@ -13,7 +13,7 @@ from gateway_app import lanes
 from gateway_app.lanes import Claim, LaneLost
 from gateway_app.models import Lane
 from gateway_app.models.lane import LaneKind
-from gateway_app.statements import execute
+from gateway_app.statements import Sql, execute
 
 
 def put(*keys: str) -> dict[str, lanes.Place]:
@@ -82,6 +82,20 @@ class LaneTests(TestCase):
         self.assertFalse(lanes.release(held))
         lanes.hold(held)
         self.assertTrue(lanes.release(held))
+
+    def test_a_holder_that_finds_nothing_open_gives_the_lane_back_unless_something_was_put_in(self) -> None:
+        # Seen to fail with `AND tail = %s` taken out of lanes.holding_or_releasing().
+        put("a")
+        held = claim()
+        put("a")
+        assert held
+        nothing, something = Sql("SELECT 1 WHERE 1 = 0"), Sql("SELECT 1")
+
+        def given_back(open_items: Sql) -> bool:
+            return lanes.held_or_released(held, execute(lanes.holding_or_releasing(held, open_items=open_items))[0])
+
+        self.assertEqual([given_back(items) for items in (nothing, something, nothing)], [False, False, True])
+        self.assertIsNotNone(claim())
 
     def test_a_release_frees_the_lane_and_ends_its_ringing(self) -> None:
         put("a")

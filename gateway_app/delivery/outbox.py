@@ -175,18 +175,19 @@ def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head |
 
     Raises `LaneLost`.
     """
-    lane = Sql("%s", [claim.lane_id])
-    open_parts = Sql(f"SELECT 1 FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending')", [claim.lane_id])
+    others = Sql(
+        f"SELECT 1 FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending') AND id <> %s",
+        [claim.lane_id, head.part.part_id],
+    )
     with lanes.fenced(claim):
-        held, _, taken, released = execute(
-            lanes.holding(claim),
+        held, _, taken = execute(
+            lanes.holding_or_releasing(claim, open_items=others),
             _recording_sent(head, platform_message_id=platform_message_id),
-            taking_head(lane),
-            lanes.releasing_if_done(claim, open_items=open_parts),
+            taking_head(Sql("%s", [claim.lane_id])),
         )
-        lanes.held(claim, held)
+        is_released = lanes.held_or_released(claim, held)
         following = taken_head(taken)
-        if not released and (following is None or is_worn_out(following)):
+        if not is_released and (following is None or is_worn_out(following)):
             following = take_next(claim, following)
     metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
     return following

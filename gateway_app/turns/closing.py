@@ -57,17 +57,16 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost`, and then nothing of it is written."""
     posting = outbox.Posting(_draft(turn, outcome.reply), and_claim=True)
     with lanes.fenced(turn.claim):
-        held, released, *rest = execute(
-            lanes.holding(turn.claim),
-            lanes.releasing_if_done(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
+        held, *rest = execute(
+            lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
             _writing_transcript(turn, outcome),
             *_journaling(turn, outcome),
             *_finishing(turn, outcome),
         )
-        lanes.held(turn.claim, held)
+        is_released = lanes.held_or_released(turn.claim, held)
         delivery, head = posting.outcome(rest[: len(posting.statements)])
-        following = None if released else open_next(turn.claim)
+        following = None if is_released else open_next(turn.claim)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()
     return Closed(delivery, head, following)
 
