@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 DATABASE_IS_AWAY = "The gateway cannot reach its database at the moment, so this was not taken. Please try again soon."
 NO_SUCH_CONVERSATION = "There is no such conversation of yours."
-SIGNED_OUT = "You are signed out. Sign in again to go on."
+SIGNED_OUT = "You are signed out; nothing was taken."
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 

@@ -59,7 +59,7 @@ class BlockTests(MarkdownCase):
         self.assertIn("<code>a = 1\nb</code>", self.render("```\na = 1\nb"))
 
     def test_headings_stay_below_the_pages_own(self) -> None:
-        self.shows("# One\n###### Six", '<h4 class="level-1">One</h4><h6 class="level-6">Six</h6>')
+        self.shows("# One\n###### Six", '<h3 class="level-1">One</h3><h6 class="level-6">Six</h6>')
 
     def test_lists_nest(self) -> None:
         self.shows(

@@ -35,7 +35,7 @@ if (state.isAllowed) {
     token,
     chat: state.chat,
     maxChars: state.maxChars,
-    announce,
+    signIn: signInLink(),
     onSent(item, title) {
       thread.update({ items: [item] });
       showTitle(title);
@@ -72,7 +72,7 @@ const feed = new Feed({
     trouble: ({ text }) => showTrouble(text),
     status(status) {
       if (status === "signed-out") {
-        showTrouble("You are signed out. ", { text: "Sign in again", href: `/sign-in/?next=${encodeURIComponent(base)}` });
+        showTrouble("You are signed out. ", signInLink());
       }
       at("status").textContent = STATUSES[status] ?? "";
       at("status").hidden = !STATUSES[status];
@@ -98,13 +98,14 @@ function showTitle(text) {
 
 function showTrouble(text, link) {
   notice.hidden = !text;
-  notice.textContent = text;
-  if (link) {
-    const anchor = document.createElement("a");
-    anchor.href = link.href;
-    anchor.textContent = link.text;
-    notice.append(anchor);
-  }
+  notice.replaceChildren(text, ...(link ? [link] : []));
+}
+
+function signInLink() {
+  const link = document.createElement("a");
+  link.href = `/sign-in/?next=${encodeURIComponent(base)}`;
+  link.textContent = "Sign in again";
+  return link;
 }
 
 const earlier = at("earlier");
@@ -132,7 +133,8 @@ earlier.addEventListener("click", async () => {
 const renaming = at("renaming");
 function showRenaming(isShown) {
   renaming.hidden = !isShown;
-  at("heading").hidden = isShown;
+  at("heading").classList.toggle("visually-hidden", isShown);
+  at("rename").hidden = isShown;
   if (isShown) {
     at("new-title").value = at("title").textContent;
     at("new-title").select();

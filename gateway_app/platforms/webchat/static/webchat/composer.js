@@ -3,9 +3,9 @@
 const SEND_MS = 20_000;
 
 export class Composer {
-  /** `onSent` gets the message as the server keeps it and the conversation's title. */
-  constructor({ form, field, button, problem, url, token, chat, maxChars, onSent, announce }) {
-    Object.assign(this, { form, field, button, problem, url, token, maxChars, onSent, announce });
+  /** `onSent` gets the message as the server keeps it and the conversation's title; `signIn` is a link. */
+  constructor({ form, field, button, problem, url, token, chat, maxChars, onSent, signIn }) {
+    Object.assign(this, { form, field, button, problem, url, token, maxChars, onSent, signIn });
     this.storageKey = `hermes:draft:${chat}`;
     this.isSending = false;
     const kept = this.load();
@@ -46,7 +46,7 @@ export class Composer {
       this.arrived(item.client);
       this.onSent(item, title);
     } catch (error) {
-      this.tell(error.message);
+      this.tell(error.message, error.link);
     } finally {
       this.setSending(false);
     }
@@ -88,7 +88,8 @@ export class Composer {
       // not from our own views
     }
     if (response.status === 202) return answer;
-    if (answer.error) throw new Error(answer.error);
+    const link = response.status === 401 ? this.signIn : null;
+    if (answer.error) throw Object.assign(new Error(answer.error), { link });
     if (response.status === 403) throw new Error("This page is out of date. Reload it; your message stays here.");
     throw new Error(`The gateway had a problem (${response.status}). Your message is still here; try again soon.`);
   }
@@ -101,10 +102,9 @@ export class Composer {
     if (!isSending) this.field.focus();
   }
 
-  tell(problem) {
-    if (this.problem.textContent === problem) return;
-    this.problem.textContent = problem;
+  tell(problem, link = null) {
     this.problem.hidden = !problem;
+    this.problem.replaceChildren(problem, ...(link ? [" ", link] : []));
   }
 
   /** As high as its text, up to the limit in the style sheet. */

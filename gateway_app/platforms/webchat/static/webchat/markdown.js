@@ -60,8 +60,8 @@ function fence(lines, at, parent) {
 
 function heading(lines, at, parent) {
   const [, marks, text] = lines[at].match(HEADING);
-  // The page has the first two levels and a message's own heading is the third.
-  const node = element(`h${Math.min(marks.length + 3, 6)}`, `level-${marks.length}`);
+  // The page has the first level and each message the second.
+  const node = element(`h${Math.min(marks.length + 2, 6)}`, `level-${marks.length}`);
   inline(text, node);
   parent.append(node);
   return at + 1;

@@ -89,7 +89,7 @@ export class Thread {
 
   messageNode(from) {
     const node = element("li", `message ${from}`);
-    node.append(element("h3", "visually-hidden"), element("div", "body"), element("footer"));
+    node.append(element("h2", "visually-hidden"), element("div", "body"), element("footer"));
     node.querySelector(".body").dir = "auto";
     return node;
   }
@@ -98,7 +98,7 @@ export class Thread {
     const at = new Date(item.at);
     node.className = `message ${item.from}${item.is_failure ? " failure" : ""}`;
     node.removeAttribute("aria-busy");
-    node.querySelector("h3").textContent = `${item.from === "you" ? "You" : "Hermes"}, ${TIME.format(at)}`;
+    node.querySelector("h2").textContent = `${item.from === "you" ? "You" : "Hermes"}, ${TIME.format(at)}`;
     const body = node.querySelector(".body");
     if (item.from === "you") body.textContent = item.text;
     else body.replaceChildren(render(item.text));
@@ -155,7 +155,7 @@ export class Thread {
     if (!this.draft.turn) return;
     if (!this.draftNode) {
       this.draftNode = this.messageNode("agent");
-      this.draftNode.querySelector("h3").textContent = "Hermes is writing";
+      this.draftNode.querySelector("h2").textContent = "Hermes is writing";
     }
     this.draftNode.className = "message agent draft";
     this.draftNode.setAttribute("aria-busy", "true");
