@@ -122,7 +122,7 @@ class DeliveryTests(PipelineTestCase):
         self.assertEqual(self.platform.sent, [])
 
     def test_a_reply_cannot_be_written_to_the_outbox_twice(self) -> None:
-        # Seen to fail with `unique=True` taken out of OutboundPart.idempotency_key.
+        # Seen to fail with the constraint outbound_key_once taken out of the model.
         draft = outbox.Draft(key="turn/1", platform="recording", account="", chat_id="c", text="hello")
         outbox.enqueue(draft)
         with self.assertRaises(Exception) as raised:

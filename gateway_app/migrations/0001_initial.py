@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
             name='Session',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('session_id', models.CharField(max_length=64, unique=True)),
+                ('session_id', models.CharField(max_length=64)),
                 ('session_key', models.CharField(max_length=1024)),
                 ('platform', models.CharField(max_length=32)),
                 ('account', models.CharField(blank=True, max_length=128)),
@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(fields=['platform', 'account', 'chat_id'], name='session_chat')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('session_key',), name='session_one_open_per_key')],
+                'constraints': [models.UniqueConstraint(fields=('session_id',), name='session_id_once'), models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('session_key',), name='session_one_open_per_key')],
             },
         ),
         migrations.CreateModel(
@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('seq', models.BigIntegerField(help_text='Place in the chat.')),
-                ('idempotency_key', models.CharField(help_text='Names the part for ever; platforms that can tell doubles get it.', max_length=128, unique=True)),
+                ('idempotency_key', models.CharField(help_text='Names the part for ever; platforms that can tell doubles get it.', max_length=128)),
                 ('platform', models.CharField(max_length=32)),
                 ('account', models.CharField(blank=True, max_length=128)),
                 ('chat_id', models.CharField(max_length=255)),
@@ -215,6 +215,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='outboundpart',
             index=models.Index(condition=models.Q(('state', 'sent'), _negated=True), fields=['state', 'id'], name='outbound_not_sent'),
+        ),
+        migrations.AddConstraint(
+            model_name='outboundpart',
+            constraint=models.UniqueConstraint(fields=('idempotency_key',), name='outbound_key_once'),
         ),
         migrations.AddConstraint(
             model_name='outboundpart',

@@ -23,7 +23,6 @@ class OutboundPart(models.Model):
     seq = models.BigIntegerField(help_text="Place in the chat.")
     idempotency_key = models.CharField(
         max_length=128,
-        unique=True,
         help_text="Names the part for ever; platforms that can tell doubles get it.",
     )
     platform = models.CharField(max_length=32)
@@ -45,7 +44,11 @@ class OutboundPart(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True, db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["lane", "seq"], name="outbound_one_place_in_lane")]
+        constraints = [
+            # Not `unique=True`, which on PostgreSQL adds a second index, for LIKE, to every row written.
+            models.UniqueConstraint(fields=["idempotency_key"], name="outbound_key_once"),
+            models.UniqueConstraint(fields=["lane", "seq"], name="outbound_one_place_in_lane"),
+        ]
         indexes = [
             models.Index(
                 fields=["lane", "seq"],

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 class Session(models.Model):
     """One conversation as the model sees it. A session key has one open session at a time; a reset ends it."""
 
-    session_id = models.CharField(max_length=64, unique=True)
+    session_id = models.CharField(max_length=64)
     session_key = models.CharField(max_length=1024)
     platform = models.CharField(max_length=32)
     account = models.CharField(max_length=128, blank=True)
@@ -23,6 +23,7 @@ class Session(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["session_id"], name="session_id_once"),
             models.UniqueConstraint(
                 fields=["session_key"], condition=models.Q(ended_at__isnull=True), name="session_one_open_per_key"
             )
