@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from gateway_app.queues import Queue
@@ -82,8 +84,10 @@ def _ensure(entry: Entry) -> bool:
     if found == wanted:
         return False
     if found is None:
+        # A run of long ago makes it due at once: a new installation is ready as soon as its first canary is back.
+        row = PeriodicTask(name=entry.name, last_run_at=timezone.now() - timedelta(days=1), **wanted)
         # Ignored where another process has just made the row.
-        PeriodicTask.objects.bulk_create([PeriodicTask(name=entry.name, **wanted)], ignore_conflicts=True)
+        PeriodicTask.objects.bulk_create([row], ignore_conflicts=True)
     rows.update(**wanted)
     return True
 

@@ -36,6 +36,11 @@ class ScheduleTests(TestCase):
         self.assertEqual(entry.options["expires"], 1)
         self.assertEqual(entry.options["queue"], Queue.MAINTENANCE.value)
 
+    def test_the_first_run_of_a_new_entry_is_due_at_once(self) -> None:
+        schedule.ensure()
+        for row in PeriodicTask.objects.all():
+            self.assertTrue(ModelEntry(row, app=app).is_due().is_due)
+
     def test_a_second_time_writes_nothing(self) -> None:
         schedule.ensure()
         changed = PeriodicTasks.last_change()

@@ -108,7 +108,7 @@ def _listeners(state: Backlog) -> Check:
             ages.append(row.poll_seconds)
         if row is None or row.poll_seconds is None or not _is_fresh(row.poll_seconds):
             stale.append(credential[0])
-    detail = f"{len(wanted) - len(stale)} of {len(wanted)} polled lately"
+    detail = f"{len(wanted) - len(stale)} of {len(wanted)} polled lately" if wanted else "nothing to poll is set up"
     if stale:
         detail += f"; not: {', '.join(sorted(set(stale)))}"
     return Check(name="listeners", ok=not stale, detail=detail, age=max(ages, default=None))
