@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import random
 import signal
 import socket
 import subprocess
@@ -28,7 +28,8 @@ class ValkeyServer:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="hermes-valkey-"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="hermes-valkey-", ignore_cleanup_errors=True)
+        self._folder = Path(self._temporary.name)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
 
@@ -58,7 +59,7 @@ class ValkeyServer:
     def stop(self) -> None:
         """Ends the server in an orderly way and removes its data."""
         self._end(signal.SIGTERM)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._temporary.cleanup()
 
     def kill(self) -> None:
         """Ends it with SIGKILL; `start()` brings it back with the data that had reached the disk."""
@@ -100,6 +101,9 @@ class ValkeyServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that the system does not give to outgoing connections: one of those could take it during a restart."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -123,11 +123,12 @@ class TaskPool(BasePool):  # type: ignore[misc]
         soft = soft_timeout or self.options.get("soft_timeout")
         hard = timeout or self.options.get("timeout")
         job = Job(self, target, args, accept_callback, callback, error_callback, timeout_callback, soft, hard)
-        self._jobs.add(job)
         if isinstance(self._tasks.get(args[0]), CoroutineTask):
             accept_callback(os.getpid(), time.monotonic())
+            self._jobs.add(job)  # not before: what Celery failed to accept never starts, so it would never end
             self._loop.call_soon_threadsafe(self._start_coroutine, job)
         else:
+            self._jobs.add(job)
             job.future = self._threads.submit(self._run_in_thread, job)
         return job
 
@@ -150,10 +151,14 @@ class TaskPool(BasePool):  # type: ignore[misc]
             self._semaphore.value = max(self.limit - len(self._jobs), 0)
 
     def grow(self, n: int = 1) -> None:
+        """Gives `n` more slots. (The semaphore's own `grow` counts them twice where tasks wait.)"""
         self.limit += n
-        self._semaphore.grow(n)
+        self._semaphore.initial_value = self.limit
+        for _ in range(n):
+            self._semaphore.release()
 
     def shrink(self, n: int = 1) -> None:
+        """Takes `n` slots away; those in use go when their tasks end."""
         self.limit -= n
         self._semaphore.shrink(n)
 
@@ -181,7 +186,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
     def _cancel_coroutine(self, job: Job, number: int) -> None:
         if job.coroutine is not None and not job.coroutine.done():
             job.terminated = number
-            job.coroutine.cancel()
+            self._loop.call_soon(job.coroutine.cancel)  # after its first step: else it would not run at all
             self._loop.call_later(settings.CANCEL_GRACE_SECONDS, self._give_up, job)
 
     def _give_up(self, job: Job) -> None:
@@ -247,7 +252,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
         try:
             callback(value)
         finally:
-            self._semaphore.release()
+            if len(self._jobs) < self.limit:
+                self._semaphore.release()
 
     # --- Shutdown ----------------------------------------------------------------------------------------
 
@@ -299,9 +305,6 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
 class _BlockingSemaphore(threading.Semaphore):
     """Stands in for Celery's semaphore where there is no hub: the consumer waits in `acquire` for a free slot."""
-
-    def grow(self, n: int) -> None:
-        self.release(n)
 
     def shrink(self, n: int) -> None:
         for _ in range(n):

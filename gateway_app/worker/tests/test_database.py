@@ -137,17 +137,22 @@ class InDatabaseTests(TransactionTestCase):
 
 class ThreadsTests(TransactionTestCase):
     @override_settings(DATABASE_THREADS=3)
-    def test_sqlite_gets_one_thread_and_postgresql_the_number_that_is_set(self) -> None:
+    def test_sqlite_gets_one_thread_and_postgresql_the_number_that_is_set_and_all_are_closed(self) -> None:
         close_database_threads()
         self.addCleanup(close_database_threads)
         expected = 1 if connection.vendor == "sqlite" else settings.DATABASE_THREADS
         together = threading.Barrier(expected)
+        visited = {}
 
-        def meet() -> int:
+        def meet() -> None:
             together.wait(10)
-            return threading.get_ident()
+            connection.ensure_connection()
+            visited[threading.get_ident()] = connections[DEFAULT_DB_ALIAS]
 
-        async def visit() -> set[int]:
-            return set(await asyncio.gather(*(in_database(meet) for _ in range(expected * 2))))
+        async def visit() -> None:
+            await asyncio.gather(*(in_database(meet) for _ in range(expected * 2)))
 
-        self.assertEqual(len(asyncio.run(visit())), expected)
+        asyncio.run(visit())
+        self.assertEqual(len(visited), expected)
+        close_database_threads()
+        self.assertEqual([wrapper.connection for wrapper in visited.values()], [None] * expected)

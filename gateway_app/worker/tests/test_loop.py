@@ -123,7 +123,7 @@ class TaskWithoutWorkerTests(SimpleTestCase):
         self.addCleanup(event_loop.stop)
 
     def test_an_eager_call_runs_the_coroutine_and_returns_its_result(self) -> None:
-        @self.app.task(base=CoroutineTask, bind=True)
+        @self.app.task(shared=False, base=CoroutineTask, bind=True)
         async def double(task: Any, number: int) -> list[Any]:
             await asyncio.sleep(0)
             return [number * 2, task.request.id, current_task.request.is_eager]
@@ -133,7 +133,7 @@ class TaskWithoutWorkerTests(SimpleTestCase):
         self.assertEqual(result.get(), [8, result.id, True])
 
     def test_an_eager_retry_runs_the_coroutine_again(self) -> None:
-        @self.app.task(base=CoroutineTask, bind=True)
+        @self.app.task(shared=False, base=CoroutineTask, bind=True)
         async def third(task: Any) -> int:
             if task.request.retries < 2:
                 raise task.retry(countdown=0)
@@ -142,7 +142,7 @@ class TaskWithoutWorkerTests(SimpleTestCase):
         self.assertEqual(third.apply().get(), 2)
 
     def test_a_plain_call_waits_for_the_result(self) -> None:
-        @self.app.task(base=CoroutineTask)
+        @self.app.task(shared=False, base=CoroutineTask)
         async def double(number: int) -> int:
             await asyncio.sleep(0)
             return number * 2
@@ -152,13 +152,13 @@ class TaskWithoutWorkerTests(SimpleTestCase):
     def test_a_function_that_is_not_a_coroutine_is_refused(self) -> None:
         with self.assertRaisesMessage(ImproperlyConfigured, "must be `async def`"):
 
-            @self.app.task(base=CoroutineTask, lazy=False)
+            @self.app.task(shared=False, base=CoroutineTask, lazy=False)
             def plain() -> None: ...
 
     def test_an_option_that_would_do_nothing_is_refused(self) -> None:
         with self.assertRaisesMessage(ImproperlyConfigured, "autoretry_for"):
 
-            @self.app.task(base=CoroutineTask, lazy=False, autoretry_for=(OSError,))
+            @self.app.task(shared=False, base=CoroutineTask, lazy=False, autoretry_for=(OSError,))
             async def retried() -> None: ...
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import tempfile
+import threading
 import time
 from typing import Any
 from unittest import mock
 
+from billiard.exceptions import Terminated
 from celery import Celery
 from celery.result import AsyncResult
 from django.test import SimpleTestCase
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 
+from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.loop import event_loop
 from gateway_app.worker.pool import TaskPool
 from gateway_app.worker.tests.process import Worker, eventually
@@ -135,11 +139,7 @@ class SlotsTests(PoolTestCase):
         results = [self.worker.send("hold", 0.1) for _ in range(8)] + [self.worker.send("in_a_thread", 0.1)]
         for result in results:
             result.get(timeout=10)
-        spans = [
-            (self.worker.recorded(f"started {result.id}")[0], self.worker.recorded(f"ended {result.id}")[0])
-            for result in results[:-1]
-        ]
-        self.assertEqual(max(sum(start <= at < end for start, end in spans) for at, _ in spans), 2)
+        self.assertEqual(self.most_at_once(results[:-1]), 2)
 
     def test_a_task_revoked_while_it_waits_never_starts(self) -> None:
         for terminate in (False, True):
@@ -155,16 +155,27 @@ class SlotsTests(PoolTestCase):
             self.assertEqual(self.worker.recorded(f"started {waiting.id}"), [])
             self.assertEqual(self.worker.send("add", 1, 2).get(timeout=10), 3)
 
-    def test_the_pool_grows_and_shrinks_on_request(self) -> None:
+    def test_the_pool_grows_and_shrinks_on_request_while_tasks_run(self) -> None:
         control = self.worker.client.control
-        control.pool_grow(2, reply=True, timeout=5, limit=1)
-        results = [self.worker.send("hold", 0.5) for _ in range(4)]
-        self.started(self.worker, *results)
-        control.pool_shrink(2, reply=True, timeout=5, limit=1)
+        held = [self.worker.send("hold", 2) for _ in range(2)]
+        self.started(self.worker, *held)
+        control.pool_grow(1, reply=True, timeout=5, limit=1)
+        results = [self.worker.send("hold", 0.1) for _ in range(4)]
+        self.started(self.worker, results[0])
+        control.pool_shrink(1, reply=True, timeout=5, limit=1)
         (stats,) = control.inspect(timeout=5, limit=1).stats().values()
         self.assertEqual(stats["pool"]["max-concurrency"], 2)
-        for result in results:
+        for result in held + results:
             result.get(timeout=10)
+        self.assertEqual(self.most_at_once(held + results), 3)
+        self.test_no_more_tasks_run_at_once_than_there_are_slots()
+
+    def most_at_once(self, results: list[AsyncResult]) -> int:
+        spans = [
+            (self.worker.recorded(f"started {result.id}")[0], self.worker.recorded(f"ended {result.id}")[0])
+            for result in results
+        ]
+        return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
 
 
 class ShutdownTests(PoolTestCase):
@@ -231,19 +242,51 @@ class ShutdownTests(PoolTestCase):
         self.assertEqual(worker.waiting(), 1, "only the cancelled task runs again")
 
 
-class StoppedPoolTests(SimpleTestCase):
-    def test_a_message_that_still_comes_is_neither_accepted_nor_started(self) -> None:
-        app = Celery("stopped", set_as_current=False, fixups=[])
+class PoolInThisProcessTests(SimpleTestCase):
+    """Moments that cannot be hit from outside a worker."""
+
+    def setUp(self) -> None:
+        app = Celery("here", set_as_current=False, fixups=[])
         self.addCleanup(app.close)
         self.addCleanup(event_loop.stop)
-        pool = TaskPool(2, app=app, semaphore=LaxBoundedSemaphore(2), initargs=(app, "host"))
-        pool.start()
-        pool.stop()
-        celery = mock.Mock()
+
+        @app.task(base=CoroutineTask, name="sleep", shared=False)
+        async def sleep() -> None:
+            await asyncio.sleep(60)
+
+        app.finalize()
+        self.pool = TaskPool(2, app=app, putlocks=False, semaphore=LaxBoundedSemaphore(2), initargs=(app, "host"))
+        self.pool.start()
+        self.celery = mock.Mock()
+        self.failed = threading.Event()
+        self.celery.error_callback.side_effect = lambda _: self.failed.set()
+
+    def apply(self) -> Any:
         names = ("callback", "accept_callback", "error_callback", "timeout_callback")
-        job = pool.apply_async(celery.target, ("task", "id"), **{name: getattr(celery, name) for name in names})
-        self.assertIsNone(job)
-        self.assertEqual(celery.mock_calls, [])
+        callbacks = {name: getattr(self.celery, name) for name in names}
+        return self.pool.apply_async(lambda name, _: self.pool.app.tasks[name](), ("sleep", "id"), **callbacks)
+
+    def test_a_message_that_comes_after_the_stop_is_neither_accepted_nor_started(self) -> None:
+        self.pool.stop()
+        self.assertIsNone(self.apply())
+        self.assertEqual(self.celery.mock_calls, [])
+
+    def test_a_task_cancelled_before_its_first_step_ends_like_any_other(self) -> None:
+        release = threading.Event()
+        event_loop.start().call_soon_threadsafe(release.wait, 10)
+        self.apply().terminate(15)
+        release.set()
+        self.assertTrue(self.failed.wait(10))
+        (info,) = self.celery.error_callback.call_args.args
+        self.assertEqual(info.type, Terminated)
+        self.assertEqual(self.pool.info["running"], 0)
+
+    def test_what_celery_failed_to_accept_holds_up_nothing(self) -> None:
+        self.celery.accept_callback.side_effect = ConnectionError
+        with self.assertRaises(ConnectionError):
+            self.apply()
+        self.assertEqual(self.pool.info["running"], 0)
+        self.pool.stop()
 
 
 class HublessTransportTests(PoolTestCase):
