@@ -35,7 +35,7 @@ def make_link(user: User) -> str:
     the query, since Django logs the paths of requests that fail.
     """
     token = signing.TimestampSigner(salt=SALT).sign(f"{user.pk}-{_state(user)}")
-    return f"{site_origin()}{reverse('sign-in-link')}?{urlencode({'token': token})}"
+    return f"{site_origin()}{reverse('sign-in-link')}?{urlencode({'token': token}, safe=':')}"
 
 
 def site_origin() -> str:

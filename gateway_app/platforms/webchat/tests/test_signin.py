@@ -95,7 +95,7 @@ class LinkTests(TestCase):
 class RaceTests(TransactionTestCase):
     def test_of_many_that_use_a_link_at_once_one_is_signed_in(self) -> None:
         ann = User.objects.create_user("ann")
-        token = signin.make_link(ann).partition("token=")[2].replace("%3A", ":")
+        token = signin.make_link(ann).partition("token=")[2]
         together = threading.Barrier(8)
 
         def redeem(_: int) -> bool:
