@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.db.models.functions import Now
 
 from gateway_app.access.decision import Decision, decide
@@ -260,15 +260,10 @@ def _sorted(rows: Iterable[dict[str, Any]], parts: Iterable[dict[str, Any]]) -> 
 
 def _lanes(chat_id: str) -> tuple[int, int]:
     """The lanes of the person's messages and of what is sent to them; 0, which no lane is, where there is none yet."""
-    keys = {
-        LaneKind.TURNS: session_key(SessionSource(platform="webchat", chat_id=chat_id, chat_type=ChatType.DM)),
-        LaneKind.DELIVERY: delivery_key(platform="webchat", account="", chat_id=chat_id),
-    }
-    found = {
-        kind: pk
-        for kind, key in keys.items()
-        for pk in Lane.objects.filter(kind=kind, key=key).values_list("pk", flat=True)
-    }
+    session = session_key(SessionSource(platform="webchat", chat_id=chat_id, chat_type=ChatType.DM))
+    delivery = delivery_key(platform="webchat", account="", chat_id=chat_id)
+    both = Q(kind=LaneKind.TURNS, key=session) | Q(kind=LaneKind.DELIVERY, key=delivery)
+    found = dict(Lane.objects.filter(both).values_list("kind", "pk"))
     return found.get(LaneKind.TURNS, 0), found.get(LaneKind.DELIVERY, 0)
 
 

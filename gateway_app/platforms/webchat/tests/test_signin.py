@@ -66,7 +66,9 @@ class LinkTests(TestCase):
     def test_a_changed_link_is_refused(self) -> None:
         other = User.objects.create_user("bob")
         token = signing.TimestampSigner(salt="something else").sign(f"{other.pk}-{signin._state(other)}")
-        for bad in (self.link[:-1], self.link.replace("=1-", "=2-"), f"/sign-in/link?token={token}", "/sign-in/link"):
+        another = self.link.replace(f"={self.ann.pk}-", f"={other.pk}-")
+        self.assertNotEqual(another, self.link)
+        for bad in (self.link[:-1], another, f"/sign-in/link?token={token}", "/sign-in/link"):
             self.assertEqual(self.client.get(bad).status_code, 410, bad)
 
     def test_a_link_of_an_inactive_or_removed_person_is_refused(self) -> None:
