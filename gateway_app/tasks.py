@@ -10,6 +10,7 @@ from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.runner import run_sessions
+from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's start)
 from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import http_session
