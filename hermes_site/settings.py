@@ -184,7 +184,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
     "interval_max": 0,
 }
 """One try to connect when a ring is published; kombu's own would take 6 s while the broker is down."""
+EXCHANGE_TYPE = "direct"
+QUEUE_ARGUMENTS: dict[str, str] = {}
 if CELERY_BROKER_URL.startswith("amqp"):
+    EXCHANGE_TYPE = "topic"  # Celery warns that quorum queues cannot delay what comes through another
+    QUEUE_ARGUMENTS = {"x-queue-type": "quorum"}
     CELERY_TASK_DEFAULT_QUEUE_TYPE = "quorum"
     CELERY_BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE = "quorum"
 else:
@@ -197,7 +201,12 @@ else:
         "health_check_interval": 25,
     }
 
-CELERY_TASK_QUEUES = [KombuQueue(queue.value, Exchange(queue.value), routing_key=queue.value) for queue in Queue]
+CELERY_TASK_QUEUES = [
+    KombuQueue(
+        queue.value, Exchange(queue.value, EXCHANGE_TYPE), routing_key=queue.value, queue_arguments=QUEUE_ARGUMENTS
+    )
+    for queue in Queue
+]
 """Each with an exchange of its own: queues that leave it out share the default queue's, and get all its messages."""
 CELERY_TASK_DEFAULT_QUEUE = Queue.MAINTENANCE.value
 
