@@ -7,14 +7,15 @@ The threads keep their connections. On SQLite there is one thread, since there i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, ParamSpec, TypeVar
+from queue import SimpleQueue
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from celery import signals
 from django.conf import settings
@@ -30,8 +31,11 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     One call is one visit: a function that makes several statements one step opens its own transaction.
     Cancelling the caller does not stop a function that has started; its transaction ends as it would have.
     """
-    call = functools.partial(_visit, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_threads.executor(), contextvars.copy_context().run, call)
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    call = functools.partial(contextvars.copy_context().run, _visit, functools.partial(function, *args, **kwargs))
+    _threads.put(Visit(call, future, loop))
+    return await future
 
 
 def close_database_threads() -> None:
@@ -57,16 +61,27 @@ def check_connections() -> None:
 _visited = threading.local()
 
 
-def _visit(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _visit(function: Callable[[], T]) -> T:
     check_connections()
     try:
-        return function(*args, **kwargs)
+        return function()
     finally:
         check_connections()
 
 
+class Visit(NamedTuple):
+    """A call for a database thread, and where its result is awaited."""
+
+    call: Callable[[], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
 class _Threads:
-    """The process's database threads; a forked child starts with none."""
+    """The process's database threads; a forked child starts with none.
+
+    Leaner than an executor, whose own futures, locks and wake-ups cost as much as a short visit.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -74,28 +89,53 @@ class _Threads:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
+        self._queue: SimpleQueue[Visit | None] = SimpleQueue()
+        self._running: list[threading.Thread] = []
 
-    def executor(self) -> ThreadPoolExecutor:
+    def put(self, visit: Visit) -> None:
         with self._lock:
-            if self._executor is None:
-                self._size = 1 if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else settings.DATABASE_THREADS
-                self._executor = ThreadPoolExecutor(self._size, thread_name_prefix="database")
-            return self._executor
+            if not self._running:
+                size = 1 if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else settings.DATABASE_THREADS
+                for number in range(size):
+                    # A daemon, so that a database that does not answer cannot keep a process from ending.
+                    thread = threading.Thread(target=_work, args=[self._queue], name=f"database-{number}", daemon=True)
+                    thread.start()
+                    self._running.append(thread)
+            self._queue.put(visit)
 
     def close(self) -> None:
         with self._lock:
-            executor, self._executor = self._executor, None
-        if executor is None:
-            return
-        together = threading.Barrier(self._size)
+            running, queue = self._running, self._queue
+            self._running, self._queue = [], SimpleQueue()
+            for _ in running:
+                queue.put(None)
+        for thread in running:
+            thread.join()
 
-        def close_connections() -> None:
-            together.wait()  # a thread that waits here cannot take the next thread's part
-            connections.close_all()
 
-        wait([executor.submit(close_connections) for _ in range(self._size)])
-        executor.shutdown()
+def _work(queue: SimpleQueue[Visit | None]) -> None:
+    while (visit := queue.get()) is not None:
+        result, error = None, None
+        try:
+            if not visit.future.cancelled():
+                result = visit.call()
+        except BaseException as failure:
+            error = failure
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            visit.loop.call_soon_threadsafe(_settle, visit.future, result, error)
+        del visit, result, error
+    connections.close_all()
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):
+        future.set_exception(RuntimeError(f"the function raised {error!r}, which no coroutine may"))
+    else:
+        future.set_exception(error)
 
 
 _threads = _Threads()
