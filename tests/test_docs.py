@@ -1,0 +1,192 @@
+"""The documentation says what the code does: generated pages, links, and the names of settings and commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+import types
+from pathlib import Path
+from typing import Any
+from unittest import TestCase
+
+from django.conf import settings
+from django.core.management import get_commands
+from django.test import SimpleTestCase, TransactionTestCase, override_settings
+
+from docs import generate
+from gateway_app.agent.ai_agent import handle_function_call
+from gateway_app.agent.registry import Registry
+from gateway_app.models import InboundMessage
+from gateway_app.platforms.base import OutgoingPart, SendError
+from gateway_app.platforms.lease import ListenerLease
+from gateway_app.platforms.receiving import ringer
+from tests import pipeline
+
+PAGES = [generate.ROOT / "README.md", *sorted(generate.DOCS.rglob("*.md"))]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|\b(?:src|href|srcset)=\"([^\"]+)\"")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(
+    r"\b(?:HERMES|OPENAI|TELEGRAM|GATEWAY|WEBCHAT|CLI)_[A-Z_]+[A-Z]\b|\b(?:DATABASE|REDIS|CELERY_BROKER)_URL\b"
+)
+
+
+class GeneratedPageTests(TestCase):
+    maxDiff = None
+
+    def test_every_generated_page_is_what_the_code_says(self) -> None:
+        for name, page in generate.PAGES.items():
+            with self.subTest(name, remedy="make docs"):
+                self.assertEqual((generate.DOCS / "reference" / name).read_text(), page())
+
+    def test_a_setting_without_a_reason_is_an_error(self) -> None:
+        with self.assertRaisesRegex(ValueError, "HERMES_X has no docstring"):
+            generate.variables('X = env.text("HERMES_X")\n\n"""Not its own."""\n')
+
+    def test_settings_on_consecutive_lines_share_a_reason(self) -> None:
+        found = generate.variables(
+            'A = env.number("HERMES_A", default=1)\n'
+            'B = env.whole("HERMES_B_BYTES", default=2 * 1024, least=1)\n"""Both."""\n'
+        )
+        self.assertEqual([variable.reason for variable in found], ["Both.", ""])
+        self.assertEqual([variable.kind for variable in found], ["number", "whole number of bytes, at least 1"])
+        self.assertEqual([variable.default for variable in found], ["1", "2,048"])
+
+    def test_a_default_that_is_worked_out_needs_words(self) -> None:
+        with self.assertRaisesRegex(ValueError, "HERMES_X.*COMPUTED"):
+            generate.variables('X = env.text("HERMES_X", a_function())\n"""What for."""\n')
+
+
+class LinkTests(TestCase):
+    def test_every_relative_link_leads_somewhere(self) -> None:
+        for page in PAGES:
+            for target in links(page.read_text()):
+                with self.subTest(page=str(page.relative_to(generate.ROOT)), link=target):
+                    self.assertTrue(resolves(page, target))
+
+    def test_a_link_that_leads_nowhere_is_seen(self) -> None:
+        self.assertTrue(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#counted-by-the-processes"))
+        self.assertFalse(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#no-such-heading"))
+        self.assertFalse(resolves(generate.DOCS / "reference" / "settings.md", "no-such-page.md"))
+        self.assertEqual(
+            links('[a](b.md) ![c](d.png)\n```\n[e](f.md)\n```\n<img src="g.svg">'), ["b.md", "d.png", "g.svg"]
+        )
+
+
+class NameTests(TestCase):
+    def test_every_environment_variable_that_is_named_exists(self) -> None:
+        known = {variable.name for variable in generate.variables(generate.SETTINGS.read_text())}
+        for page in PAGES:
+            for name in sorted(set(VARIABLE.findall(page.read_text())) - known):
+                with self.subTest(page=str(page.relative_to(generate.ROOT)), variable=name):
+                    self.fail(f"{name} is read nowhere in {generate.SETTINGS.name}")
+
+    def test_every_command_that_is_named_exists(self) -> None:
+        targets = set(re.findall(r"^([a-z]+):", (generate.ROOT / "Makefile").read_text(), re.MULTILINE))
+        for page in PAGES:
+            text = page.read_text()
+            with self.subTest(page=str(page.relative_to(generate.ROOT))):
+                self.assertLessEqual(set(re.findall(r"manage\.py ([a-z_]+)", text)), {*get_commands(), "help"})
+                self.assertLessEqual(set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)), targets)
+
+    def test_every_test_that_is_named_exists(self) -> None:
+        sources = [*(generate.ROOT / "tests").rglob("*.py"), *(generate.ROOT / "gateway_app").rglob("*.py")]
+        tests = {name for path in sources for name in re.findall(r"def (test_\w+)", path.read_text())}
+        for page in PAGES:
+            with self.subTest(page=str(page.relative_to(generate.ROOT))):
+                self.assertLessEqual(set(re.findall(r"`(test_\w+)`", page.read_text())), tests)
+
+
+class ToolExampleTests(SimpleTestCase):
+    def test_the_tool_of_the_guide_works(self) -> None:
+        tools = Registry([example("Add a tool").TOOL])
+        for arguments, answer in (
+            ({"text": "one two"}, {"words": 2, "for": "Ann"}),
+            ({}, {"error": "text is missing"}),
+        ):
+            call = handle_function_call(
+                tools, name="count_words", arguments=json.dumps(arguments), context=pipeline.context()
+            )
+            found = json.loads(asyncio.run(call))
+            self.assertEqual({key: str(value).partition(";")[0] for key, value in found.items()}, as_text(answer))
+
+
+class PlatformExampleTests(TransactionTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.chat = Path(folder.name) / "ann"
+        self.chat.mkdir()
+        changed = override_settings(
+            FOLDER_PATH=folder.name, PLATFORM_ALLOW_ALL_USERS=settings.PLATFORM_ALLOW_ALL_USERS | {"folder": True}
+        )
+        changed.enable()
+        self.addCleanup(changed.disable)
+        self.platform = example("Add a platform").Adapter()
+
+    def test_the_platform_of_the_guide_accepts_before_it_acknowledges(self) -> None:
+        (self.chat / "1.in").write_text("hello")
+        (self.chat / "2.in").write_bytes(b"\xff")
+        pipeline.run(self.listen())
+        rows = InboundMessage.objects.order_by("id").values_list("platform", "text", "state")
+        self.assertCountEqual(rows, [("folder", "hello", "waiting"), ("folder", "", "rejected")])
+        self.assertEqual(list(self.chat.iterdir()), [])
+
+    def test_the_platform_of_the_guide_sends_once_under_a_key(self) -> None:
+        for attempt in (1, 2):
+            self.send("ann", attempts=attempt)
+        self.assertEqual([path.read_text() for path in self.chat.iterdir()], ["hello"])
+        with self.assertRaisesRegex(SendError, "no folder any more") as caught:
+            self.send("bob", attempts=1)
+        self.assertTrue(caught.exception.permanent)
+
+    def send(self, chat_id: str, *, attempts: int) -> None:
+        part = OutgoingPart(
+            part_id=1, idempotency_key="turn/1/0", account="", chat_id=chat_id, thread_id="", reply_to="", text="hello",
+            attempts=attempts, unknown_outcomes=attempts - 1,
+        )  # fmt: skip
+        asyncio.run(self.platform.send(part, http=None))
+
+    async def listen(self) -> None:
+        lease = ListenerLease(platform="folder", account="")
+        await asyncio.to_thread(lease.claim)
+        listening = asyncio.create_task(self.platform.listen(lease=lease, http=None))
+        while any(self.chat.iterdir()) and not listening.done():
+            await asyncio.sleep(0.01)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await ringer.close(seconds=5)
+
+
+def example(heading: str) -> Any:
+    """The first block of Python under a heading of the developers' guide, as a module."""
+    guide = (generate.DOCS / "guide" / "developing.md").read_text()
+    code = re.search(rf"^## {heading}$.*?^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert code, heading
+    module = types.ModuleType(heading)
+    exec(compile(code[1], heading, "exec"), module.__dict__)
+    return module
+
+
+def as_text(answer: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in answer.items()}
+
+
+def links(text: str) -> list[str]:
+    """The relative links of a page, outside of code blocks."""
+    found = [first or second for first, second in LINK.findall(FENCED.sub("", text))]
+    return [target for target in found if "://" not in target and not target.startswith("mailto:")]
+
+
+def resolves(page: Path, target: str) -> bool:
+    """Whether a link leads to a file and, where it names one, to a heading in it."""
+    name, _, anchor = target.partition("#")
+    path = (page.parent / name).resolve() if name else page
+    return path.exists() and (not anchor or anchor in anchors(path))
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
