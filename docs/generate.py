@@ -39,8 +39,6 @@ COMPUTED = {
     "OPENAI_BASE_URL": "`https://api.openai.com/v1` where there is a key, else none",
     "HERMES_MODEL_LIMIT_FIELD": "`max_completion_tokens` at api.openai.com, else `max_tokens`",
     "WEBCHAT_ALLOWED_USERS": "`admin`",
-    "TELEGRAM_ALLOW_ALL_USERS": "false",
-    "WEBCHAT_ALLOW_ALL_USERS": "false",
     "CLI_ALLOW_ALL_USERS": "true: whoever can start it can read the database as well",
 }
 """Defaults that the settings work out, in words."""
@@ -115,16 +113,17 @@ def _calls(statement: ast.stmt) -> Iterator[tuple[str, str, str]]:
             name = ast.literal_eval(node.args[0])
             yield name, "folder", COMPUTED[name]
         elif reader.startswith("env."):
-            for name in _names(node.args[0], names["name"]):
-                yield name, _kind(name, node), _default(name, node)
+            for name, value in _names(node.args[0], names["name"]):
+                yield name, _kind(name, node), _default(name, node, value)
 
 
-def _names(node: ast.expr, values: list[str]) -> list[str]:
+def _names(node: ast.expr, values: list[str]) -> list[tuple[str, str]]:
+    """The variables that an argument names, each with the value of `name` that it comes from."""
     if isinstance(node, ast.Constant):
-        return [str(node.value)]
+        return [(str(node.value), "")]
     assert isinstance(node, ast.JoinedStr)  # f"{name.upper()}_…"
     rest = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
-    return [value.upper() + rest for value in values]
+    return [(value.upper() + rest, value) for value in values]
 
 
 def _kind(name: str, call: ast.Call) -> str:
@@ -141,13 +140,15 @@ def _kind(name: str, call: ast.Call) -> str:
     return f"{found}, {' and '.join(limits)}" if limits else found
 
 
-def _default(name: str, call: ast.Call) -> str:
+def _default(name: str, call: ast.Call, value_of_name: str) -> str:
     if name in COMPUTED:
         return COMPUTED[name]
     node = next((word.value for word in call.keywords if word.arg == "default"), None)
     node = node or (call.args[1] if len(call.args) > 1 else None)
     if node is None:
         return "none"
+    if isinstance(node, ast.Compare):  # name == "…"
+        return str(value_of_name == ast.literal_eval(node.comparators[0])).lower()
     try:
         value = ast.literal_eval(node)
     except ValueError:

@@ -65,6 +65,12 @@ class LinkTests(TestCase):
                 with self.subTest(page=str(page.relative_to(generate.ROOT)), link=target):
                     self.assertTrue(resolves(page, target))
 
+    def test_the_index_leads_to_every_page(self) -> None:
+        index = generate.DOCS / "README.md"
+        linked = {(index.parent / target.partition("#")[0]).resolve() for target in links(index.read_text())}
+        for folder in ("adr", "guide", "reference"):
+            self.assertLessEqual(set((generate.DOCS / folder).glob("*.md")), linked)
+
     def test_a_link_that_leads_nowhere_is_seen(self) -> None:
         self.assertTrue(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#counted-by-the-processes"))
         self.assertFalse(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#no-such-heading"))
