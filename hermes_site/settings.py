@@ -143,6 +143,14 @@ DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most
 """Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
 DATABASE_CHECK_SECONDS = env.number("HERMES_DATABASE_CHECK_SECONDS", default=5, least=0)
 """A connection idle for longer is asked whether it still lives before its next use; a busy one costs no such query."""
+DATABASE_STUCK_SECONDS = env.number("HERMES_DATABASE_STUCK_SECONDS", default=8, least=0, most=3600)
+"""PostgreSQL ends a transaction that does nothing for so long: a process that was stopped in one, or whose machine
+vanished, would hold its locks, and so hold up whoever takes its lanes over. Shorter than the leases. 0 leaves it to the
+server, as a pooler that takes no `options` at the start of a connection needs it."""
+if DATABASES["default"]["ENGINE"].endswith("postgresql") and DATABASE_STUCK_SECONDS:
+    options = DATABASES["default"].setdefault("OPTIONS", {})
+    stuck = f"-c idle_in_transaction_session_timeout={DATABASE_STUCK_SECONDS * 1000:.0f}"
+    options["options"] = f"{options.get('options', '')} {stuck}".strip()
 
 # --- Broker ----------------------------------------------------------------------------------------------
 
