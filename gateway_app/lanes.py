@@ -32,8 +32,18 @@ from gateway_app.statements import Row, Sql, Statement, execute
 TABLE = Lane._meta.db_table
 FREE = f"({TABLE}.lease_until IS NULL OR {TABLE}.lease_until <= {{now}})"
 
-_process = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+_process = ""
 _claims = itertools.count(1)
+
+
+def _name_process() -> None:
+    global _process
+    _process = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+_name_process()
+# Under one name, as after a fork, two processes would take each other's claims for theirs.
+os.register_at_fork(after_in_child=_name_process)
 
 
 class LaneLost(Exception):

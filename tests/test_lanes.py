@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 
@@ -136,6 +137,17 @@ class LaneTests(TestCase):
         claim("a")
         assert first and second
         self.assertEqual(lanes.renew([first, second]), {second.lane_id})
+
+    def test_a_forked_process_claims_under_a_name_of_its_own(self) -> None:
+        # Seen to fail with os.register_at_fork() taken out of lanes.py.
+        context = multiprocessing.get_context("fork")
+        names = context.SimpleQueue()
+        child = context.Process(target=lambda: names.put(lanes.bid(kind=LaneKind.TURNS, key="a").owner))
+        child.start()
+        theirs = names.get()
+        child.join()
+        ours = lanes.bid(kind=LaneKind.TURNS, key="a").owner
+        self.assertNotEqual(theirs.rpartition(":")[0], ours.rpartition(":")[0])
 
     @override_settings(LANE_LEASE_SECONDS=0.0)
     def test_a_claim_is_not_trusted_past_its_lease(self) -> None:
