@@ -139,7 +139,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_PREPARE = env.boolean("HERMES_DATABASE_PREPARE", default=True)
 """PostgreSQL keeps the pipeline's statements planned for each connection. Off behind a pooler that changes the server
 connection between transactions, such as PgBouncer in transaction mode."""
-DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=4, least=1, most=64)
+DATABASE_THREADS = env.whole("HERMES_DATABASE_THREADS", default=2, least=1, most=64)
 """Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
 DATABASE_CHECK_SECONDS = env.number("HERMES_DATABASE_CHECK_SECONDS", default=5, least=0)
 """A connection idle for longer is asked whether it still lives before its next use; a busy one costs no such query."""
@@ -319,6 +319,8 @@ DELIVERY_MAX_ATTEMPTS = env.whole("HERMES_DELIVERY_MAX_ATTEMPTS", default=8, lea
 DELIVERY_BACKOFF_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_SECONDS", default=2, least=0.05)
 DELIVERY_BACKOFF_MAX_SECONDS = env.number("HERMES_DELIVERY_BACKOFF_MAX_SECONDS", default=300, least=1)
 """The wait doubles from the first to the second of these, with jitter; a platform's retry_after wins."""
+TYPING_PER_SECOND = env.whole("HERMES_TYPING_PER_SECOND", default=10, least=0)
+"""Typing signs a worker process shows in a second, over all its chats; in a rush replies need the calls."""
 SEND_TIMEOUT_SECONDS = env.number("HERMES_SEND_TIMEOUT_SECONDS", default=20, least=0.1)
 """Longest wait for a platform's answer to one send; after it the outcome is unknown."""
 

@@ -15,8 +15,8 @@ from gateway_app.agent.registry import Registry, Tool
 from gateway_app.models import Lane, OutboundPart, TranscriptMessage, Turn, TurnStep
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, TurnState
-from gateway_app.sessions.source import ChatType
-from gateway_app.turns import closing, journal, opening, runner
+from gateway_app.sessions.source import ChatType, SessionContext
+from gateway_app.turns import closing, journal, opening, presence, runner
 from gateway_app.turns.runner import run_session
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import close_http_session, http_session
@@ -122,6 +122,29 @@ class AnsweredTurnTests(PipelineTestCase):
         with mock.patch.object(runner, "claim_and_open", fail_for_bob), self.assertRaises(ZeroDivisionError):
             pipeline.run(ring())
         self.assertEqual({part.chat_id for part in self.platform.sent}, {"chat-ann", "chat-cy"})
+
+    @override_settings(TYPING_PER_SECOND=2)
+    def test_a_turn_that_takes_a_while_shows_typing_but_a_rush_of_them_does_not(self) -> None:
+        users = ["ann", "bob", "cy", "di"]
+        self.model.script.add(times=4, delay=0.3)
+        for user in users:
+            pipeline.accept("hello", user=user)
+        shown: list[str] = []
+
+        async def show_typing(context: SessionContext, *, http: object) -> None:
+            shown.append(context.user_id)
+
+        async def ring() -> None:
+            await runner.run_sessions([pipeline.context(user) for user in users], http=http_session())
+            await close_http_session()
+
+        with (
+            mock.patch.object(self.platform, "show_typing", show_typing),
+            mock.patch.object(presence, "TYPING_AFTER_SECONDS", 0.1),
+            mock.patch.object(presence, "time", mock.Mock(monotonic=lambda: 1000.5)),
+        ):
+            pipeline.run(ring())
+        self.assertEqual(len(shown), 2)
 
 
 class ToolTurnTests(PipelineTestCase):

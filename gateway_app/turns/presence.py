@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
+from django.conf import settings
 
 from gateway_app.platforms.base import Platform
 
@@ -36,8 +37,28 @@ async def shown(
 async def _type(platform: Platform, turn: OpenTurn, *, http: aiohttp.ClientSession) -> None:
     await asyncio.sleep(TYPING_AFTER_SECONDS)
     while True:
-        await platform.show_typing(turn.context, http=http)
+        if allowance.take():
+            await platform.show_typing(turn.context, http=http)
         await asyncio.sleep(TYPING_EVERY_SECONDS)
+
+
+class Allowance:
+    """So many signs a second and no more: they count against a platform's limits as replies do, which matter more."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._taken = 0
+
+    def take(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        self._taken += 1
+        return self._taken <= settings.TYPING_PER_SECOND
+
+
+allowance = Allowance()
+"""This process's."""
 
 
 class _Streamer:
