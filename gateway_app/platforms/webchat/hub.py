@@ -140,18 +140,19 @@ class Hub:
             await asyncio.sleep(BATCH_SECONDS)
 
     async def _look_at_new_channels(self, redis: Redis) -> None:
-        """Takes what is in the streams that are not followed yet, and has their pages look into the database."""
-        new = [(key, channel) for key, channel in self._channels.items() if channel.position is None]
-        if not new:
-            return
-        pipeline = redis.pipeline(transaction=False)
-        for key, _ in new:
-            pipeline.xrevrange(key, count=settings.WEBCHAT_STREAM_LENGTH)
-        for (_, channel), newest_first in zip(new, await pipeline.execute(), strict=True):
-            channel.position = b"0-0"
-            channel.changes += 1
-            self._take(channel, newest_first[::-1])
-            channel.wake()
+        """Takes what is in the streams that are not followed yet, and has their pages look into the database.
+
+        Afterwards every channel has a position, also those that were opened meanwhile.
+        """
+        while new := [(key, channel) for key, channel in self._channels.items() if channel.position is None]:
+            pipeline = redis.pipeline(transaction=False)
+            for key, _ in new:
+                pipeline.xrevrange(key, count=settings.WEBCHAT_STREAM_LENGTH)
+            for (_, channel), newest_first in zip(new, await pipeline.execute(), strict=True):
+                channel.position = b"0-0"
+                channel.changes += 1
+                self._take(channel, newest_first[::-1])
+                channel.wake()
 
     def _take(self, channel: Channel, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for channel.position, entry in entries:

@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 from django.test import SimpleTestCase, override_settings
+from redis.asyncio.client import Pipeline
 
 from gateway_app.platforms.base import OutgoingPart
 from gateway_app.platforms.webchat import stream
@@ -174,6 +175,19 @@ class HubTests(RedisCase):
         ):
             show("second", "Hello")
             await until(lambda: channel.text == "Hello")
+
+    async def test_a_conversation_that_is_opened_while_another_is_looked_at_is_followed_at_once(self) -> None:
+        # Seen to fail with a DataError from Redis where the look was not taken again.
+        execute, late = Pipeline.execute, Channel("late")
+
+        async def execute_and_open(pipeline: Any, *args: Any, **kwargs: Any) -> Any:
+            hub()._channels.setdefault(b"late", late)
+            return await execute(pipeline, *args, **kwargs)
+
+        with mock.patch.object(Pipeline, "execute", execute_and_open), self.assertNoLogs("gateway_app", "WARNING"):
+            async with web_process(), hub().watching("first", asyncio.Event()):
+                await until(lambda: late.position is not None)
+                del hub()._channels[b"late"]
 
     async def test_a_conversation_nobody_looks_at_is_not_followed(self) -> None:
         async with web_process():
