@@ -24,36 +24,85 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 START_SECONDS = 30
 
 
+class PostgresServer:
+    """A server with `options` (`name=value`), on a Unix socket in a private folder only.
+
+    PostgreSQL refuses to run as root; there it runs as `nobody`, from a copy of its programs that `nobody` can reach.
+    It keeps its data over `crash()` and `start()`; `stop()` removes everything.
+    """
+
+    def __init__(self, *, options: tuple[str, ...] = FAST) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="hermes-pg-"))
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._programs, self._account = _programs(self._folder)
+            initdb = ["--auth=trust", "--username=postgres", "--encoding=UTF8"]
+            initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-sync"]
+            _run([str(self._programs / "initdb"), *initdb, "-D", str(self._folder / "data")], account=self._account)
+            self.start()
+            with self._connect() as connection:
+                connection.execute("CREATE DATABASE hermes")
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """A DATABASE_URL for its database `hermes`, which is empty at first."""
+        return f"postgres://postgres@/hermes?host={self._folder}"
+
+    def start(self) -> None:
+        """Returns when it answers. Raises RuntimeError with its log if it does not."""
+        settings = ["listen_addresses=", f"unix_socket_directories={self._folder}", "max_connections=200"]
+        settings += self._options
+        words = [word for setting in settings for word in ("-c", setting)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *words],
+                stdout=log, stderr=log, preexec_fn=dying_with_parent(signal.SIGQUIT), **self._account,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._connect().close()
+                return
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"PostgreSQL did not start:\n{(self._folder / 'log').read_text()}") from error
+                time.sleep(0.05)
+
+    def crash(self) -> None:
+        """Ends it at once, with everything it was doing; it recovers from its log at the next `start()`."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        self._end(signal.SIGINT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 @contextlib.contextmanager
 def postgres(*, options: tuple[str, ...] = FAST) -> Iterator[str]:
-    """Runs a server with `options` (`name=value`) and yields a DATABASE_URL for its empty database `hermes`.
-
-    It listens on a Unix socket in a private folder only. PostgreSQL refuses to run as root; there it
-    runs as `nobody`, from a copy of its programs that `nobody` can reach.
-    """
-    with tempfile.TemporaryDirectory(prefix="hermes-pg-") as name:
-        folder = Path(name)
-        programs, account = _programs(folder)
-        data = folder / "data"
-        initdb = ["--auth=trust", "--username=postgres", "--encoding=UTF8"]
-        initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-sync"]
-        _run([str(programs / "initdb"), *initdb, "-D", str(data)], account=account)
-        settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200", *options]
-        command = [str(programs / "postgres"), "-D", str(data), *(word for item in settings for word in ("-c", item))]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                command, stdout=log, stderr=log, preexec_fn=dying_with_parent(signal.SIGQUIT), **account
-            )
-        try:
-            _create_database(folder, server)
-            yield f"postgres://postgres@/hermes?host={folder}"
-        finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+    """Runs a server and yields a DATABASE_URL for its empty database."""
+    server = PostgresServer(options=options)
+    try:
+        yield server.url
+    finally:
+        server.stop()
 
 
 def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -77,16 +126,3 @@ def _run(command: list[str], *, account: dict[str, Any]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, **account)
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
-
-
-def _create_database(folder: Path, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-                connection.execute("CREATE DATABASE hermes")
-                return
-        except psycopg.OperationalError as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}") from error
-            time.sleep(0.05)
