@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+from typing import Any
 from unittest import mock
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -15,6 +17,7 @@ from gateway_app.delivery import outbox, sender
 from gateway_app.models import Lane, OutboundPart, Session
 from gateway_app.platforms.base import SendError, UnknownOutcome
 from gateway_app.statements import execute
+from gateway_app.worker import database
 from tests import pipeline
 from tests.pipeline_case import PipelineTestCase, expire_leases
 
@@ -92,6 +95,26 @@ class DeliveryTests(PipelineTestCase):
         self.due_now()
         self.deliver()
         self.assertEqual(self.platform.sent[0].unknown_outcomes, 1)
+
+    def test_a_send_that_succeeded_is_recorded_as_soon_as_the_database_is_back(self) -> None:
+        # Seen to fail with in_database() in place of record_in_database(): the part was left as being sent.
+        real, failures = outbox.finish_sent, [OperationalError("gone"), OperationalError("gone")]
+
+        @functools.wraps(real)
+        def finish_sent(*args: Any, **kwargs: Any) -> object:
+            if failures:
+                raise failures.pop()
+            return real(*args, **kwargs)
+
+        pipeline.accept("hello")
+        with (
+            mock.patch.object(outbox, "finish_sent", finish_sent),
+            mock.patch.object(database, "RECORD_WAIT_SECONDS", 0),
+            self.assertLogs("gateway_app"),
+        ):
+            self.answer()
+        part = OutboundPart.objects.get()
+        self.assertEqual((part.state, part.attempts, part.unknown_outcomes), ("sent", 1, 0))
 
     def test_a_worker_that_died_while_sending_leaves_an_unknown_outcome(self) -> None:
         with transaction.atomic():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from unittest import mock
 
 from django.db import OperationalError, transaction
@@ -18,6 +19,7 @@ from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.sessions.source import ChatType, SessionContext
 from gateway_app.turns import closing, journal, opening, presence, runner
 from gateway_app.turns.runner import run_session
+from gateway_app.worker import database
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import close_http_session, http_session
 from tests import pipeline
@@ -170,7 +172,7 @@ class ToolTurnTests(PipelineTestCase):
         """The worker dies after the tool's result is journaled; the model is asked once more, not twice."""
         pipeline.accept("call:current_time {}")
         with (
-            mock.patch.object(runner, "_close", side_effect=asyncio.CancelledError),
+            mock.patch.object(runner, "close", side_effect=asyncio.CancelledError),
             self.assertRaises(asyncio.CancelledError),
         ):
             self.answer()
@@ -278,6 +280,7 @@ class FailedTurnTests(PipelineTestCase):
         pipeline.accept("hello")
         real, failures = closing.close, [OperationalError("gone"), OperationalError("gone")]
 
+        @functools.wraps(real)
         def close(*args: object) -> object:
             if failures:
                 raise failures.pop()
@@ -285,7 +288,7 @@ class FailedTurnTests(PipelineTestCase):
 
         with (
             mock.patch.object(runner, "close", close),
-            mock.patch.object(runner, "CLOSE_WAIT_SECONDS", 0),
+            mock.patch.object(database, "RECORD_WAIT_SECONDS", 0),
             self.assertLogs("gateway_app"),
         ):
             self.answer()

@@ -14,7 +14,7 @@ from gateway_app.lanes import Claim, LaneLost
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import SendError, UnknownOutcome
-from gateway_app.worker.database import in_database
+from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
 from . import outbox
@@ -60,7 +60,7 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
             message_id = await registry.get(head.platform).send(part, http=http)
     except SendError as error:
         log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, error)
-        return await in_database(
+        return await record_in_database(
             _record_failed, claim, head, reason=str(error), permanent=error.permanent, retry_after=error.retry_after,
             closes_account=error.closes_account,
         )  # fmt: skip
@@ -69,13 +69,13 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
         log.warning(
             "%s part %s (attempt %s) has an unknown outcome: %s", head.platform, part.part_id, part.attempts, reason
         )
-        return await in_database(_record_failed, claim, head, reason=reason, unknown=True)
+        return await record_in_database(_record_failed, claim, head, reason=reason, unknown=True)
     except Exception as error:
         log.exception("Sending part %s to %s failed.", part.part_id, head.platform)
-        return await in_database(
+        return await record_in_database(
             _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
         )
-    return await in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
+    return await record_in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
 
 
 def _record_failed(

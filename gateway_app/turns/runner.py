@@ -22,7 +22,7 @@ from gateway_app.lanes import LaneLost
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.sessions.source import SessionContext
-from gateway_app.worker.database import in_database
+from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
 from . import journal, presence
@@ -30,12 +30,6 @@ from .closing import Closed, Outcome, close
 from .opening import OpenTurn, claim_and_open, give_up_early
 
 log = logging.getLogger(__name__)
-
-CLOSE_RETRIES = 5
-"""Commits of a finished turn are tried again this often while the database is out of reach: the reply has been paid
-for. After that the lease ends and another worker asks the model again."""
-CLOSE_WAIT_SECONDS = 1.0
-"""Before the first of these tries; each further wait is longer by as much."""
 
 GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
@@ -97,7 +91,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     started = time.monotonic()
     try:
         outcome = await _outcome(turn, http=http)
-        closed = await _close(turn, outcome)
+        closed = await record_in_database(close, turn, outcome)
     except LaneLost:
         raise
     except asyncio.CancelledError:
@@ -154,16 +148,6 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             model=model_client(http), tools=tool_registry(), context=turn.context, record=record, on_text=on_text
         )
         return await agent.run_conversation(turn.asked, history=turn.history, steps=tuple(turn.steps))
-
-
-async def _close(turn: OpenTurn, outcome: Outcome) -> Closed:
-    for failures in range(1, CLOSE_RETRIES + 1):
-        try:
-            return await in_database(close, turn, outcome)
-        except DatabaseError as error:
-            log.warning("Could not commit turn %s (%s); trying again.", turn.turn_id, type(error).__name__)
-            await asyncio.sleep(CLOSE_WAIT_SECONDS * failures)
-    return await in_database(close, turn, outcome)
 
 
 async def _hand_back(turn: OpenTurn, *, wait: float) -> None:

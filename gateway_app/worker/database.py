@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import logging
 import os
 import threading
 import time
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from celery import signals
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +39,27 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     call = functools.partial(contextvars.copy_context().run, _visit, functools.partial(function, *args, **kwargs))
     _threads.put(Visit(call, future, loop))
     return await future
+
+
+RECORD_TRIES = 6
+"""How often `record_in_database()` tries. What it records has happened and cannot be had again for free."""
+RECORD_WAIT_SECONDS = 1.0
+"""Before its second try; each further wait is longer by as much, 15 s in all."""
+
+
+async def record_in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`in_database()` for what has happened and must be known: tries again while the database is out of reach.
+
+    `function` must be safe to repeat where a commit's answer was lost, as everything under a fence is. Raises what
+    its last try raised, and at once what is not the database's trouble.
+    """
+    for failures in range(1, RECORD_TRIES):
+        try:
+            return await in_database(function, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("%s could not be recorded (%s); trying again.", function.__name__, type(error).__name__)
+            await asyncio.sleep(RECORD_WAIT_SECONDS * failures)
+    return await in_database(function, *args, **kwargs)
 
 
 def close_database_threads() -> None:
