@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 
@@ -140,12 +140,15 @@ class LaneTests(TestCase):
 
     def test_a_forked_process_claims_under_a_name_of_its_own(self) -> None:
         # Seen to fail with os.register_at_fork() taken out of lanes.py.
-        context = multiprocessing.get_context("fork")
-        names = context.SimpleQueue()
-        child = context.Process(target=lambda: names.put(lanes.bid(kind=LaneKind.TURNS, key="a").owner))
-        child.start()
-        theirs = names.get()
-        child.join()
+        reading, writing = os.pipe()
+        child = os.fork()  # `multiprocessing` does not fork from the processes that run tests in parallel
+        if child == 0:
+            os.write(writing, lanes.bid(kind=LaneKind.TURNS, key="a").owner.encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        theirs = os.read(reading, 1000).decode()
+        os.close(reading)
+        os.close(writing)
         ours = lanes.bid(kind=LaneKind.TURNS, key="a").owner
         self.assertNotEqual(theirs.rpartition(":")[0], ours.rpartition(":")[0])
 
