@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import aiohttp
 from django.conf import settings
@@ -54,7 +55,7 @@ async def drain(claim: Claim, head: Head | None, *, http: aiohttp.ClientSession)
 
 async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Head | None:
     """One attempt, its record, and the next part to send."""
-    part = head.part
+    part = replace(head.part, is_ours=claim.is_trusted)
     try:
         async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS):
             message_id = await registry.get(head.platform).send(part, http=http)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -49,6 +50,8 @@ class OutgoingPart:
     """This attempt's number, from 1."""
     unknown_outcomes: int
     """Earlier attempts that may have reached the platform."""
+    is_ours: Callable[[], bool] = lambda: True
+    """Asked at the last moment before the request is written: whether no other worker can be sending the part."""
 
 
 class SendError(Exception):

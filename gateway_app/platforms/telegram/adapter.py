@@ -48,7 +48,9 @@ class Adapter(Platform):
         message = _message(part)
         while True:
             try:
-                result = await api.call(http, "sendMessage", message, seconds=settings.SEND_TIMEOUT_SECONDS * 0.9)
+                result = await api.call(
+                    http, "sendMessage", message, seconds=settings.SEND_TIMEOUT_SECONDS * 0.9, may_go=part.is_ours
+                )
             except api.ApiError as error:
                 if not _mend(message, part, error):
                     raise _send_error(error) from None

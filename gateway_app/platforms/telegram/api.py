@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -55,25 +56,48 @@ class Garbled(Exception):
 
 
 class _Body(BytesPayload):
-    """A request's body that knows whether any of the request was given to the connection."""
+    """A request's body that knows whether any of the request was given to the connection.
+
+    It is not once `may_go()` says no: connecting takes time, and a process may sleep at any moment.
+    """
 
     began = False
+    refusal: NotSent | None = None
+
+    def __init__(self, value: bytes, *, may_go: Callable[[], bool]) -> None:
+        super().__init__(value, content_type="application/json")
+        self._may_go = may_go
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        if not self._may_go():
+            self.refusal = NotSent("the right to send ended before the request was written")
+            raise self.refusal
         self.began = True
         await super().write_with_length(writer, content_length)
 
 
-async def call(http: aiohttp.ClientSession, method: str, payload: dict[str, Any], *, seconds: float) -> Any:
-    """The `result` of one call, which may take `seconds`. Raises `ApiError`, `NotSent`, `NoAnswer` or `Garbled`."""
+async def call(
+    http: aiohttp.ClientSession,
+    method: str,
+    payload: dict[str, Any],
+    *,
+    seconds: float,
+    may_go: Callable[[], bool] = lambda: True,
+) -> Any:
+    """The `result` of one call, which may take `seconds`. Raises `ApiError`, `NotSent`, `NoAnswer` or `Garbled`.
+
+    `may_go` is asked at the last moment before the request is written; where it says no, that is `NotSent`.
+    """
     # "replace": half a surrogate pair in a text must not make the request one that no server reads.
-    body = _Body(encode_json(payload).encode("utf-8", "replace"), content_type="application/json")
+    body = _Body(encode_json(payload).encode("utf-8", "replace"), may_go=may_go)
     url = URL(f"{settings.TELEGRAM_BASE_URL}/bot{settings.TELEGRAM_BOT_TOKEN}/{method}", encoded=True)
     timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, settings.SEND_TIMEOUT_SECONDS / 2))
     try:
         async with http.post(url, data=body, timeout=timeout, allow_redirects=False) as response:
             return _result(response.status, await _read(response))
     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # a TimeoutError is an OSError
+        if body.refusal:
+            raise body.refusal from None
         words = scrubbed(str(error)) or f"nothing within {seconds:g} s"
         kind = NoAnswer if body.began else NotSent
         raise kind(f"{type(error).__name__}: {words}") from None
