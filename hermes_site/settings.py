@@ -337,6 +337,8 @@ if TELEGRAM_BOT_TOKEN and not re.fullmatch(r"[0-9]+:[^\s/?#%]+", TELEGRAM_BOT_TO
     raise environment.wrong("TELEGRAM_BOT_TOKEN", "(not shown)", "number:secret, as BotFather gives it")
 TELEGRAM_BASE_URL = env.url("TELEGRAM_BASE_URL", schemes=("http", "https"), default="https://api.telegram.org")
 """What stands before `/bot<token>/<method>`: another address for a Bot API server of one's own."""
+TELEGRAM_POLL_DISTANCE_SECONDS = env.number("HERMES_TELEGRAM_POLL_DISTANCE_SECONDS", default=0.03, least=0, most=5)
+"""Between the starts of two polls while updates keep coming; a quiet bot's next update is never kept waiting."""
 TELEGRAM_POLL_SECONDS = env.whole("HERMES_TELEGRAM_POLL_SECONDS", default=25, least=0, most=50)
 """How long Telegram holds a poll open while nothing happens; shorter than the idle limit of common proxies (60 s)."""
 TELEGRAM_REQUIRE_MENTION = env.boolean("HERMES_TELEGRAM_REQUIRE_MENTION", default=True)
