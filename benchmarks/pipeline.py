@@ -189,14 +189,20 @@ def pace(fleet: Fleet, report: Report, options: argparse.Namespace) -> None:
 def in_flight(fleet: Fleet, report: Report, *, chats: int) -> None:
     script = fleet.peers["model"].removesuffix("/v1") + "/_/script"
     stats = fleet.peers["model"].removesuffix("/v1") + "/_/stats"
+    measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1})  # they are people who have written before
     _call(script, {"default": {"delay": 2}})
     before = _call(stats)["calls"]
-    run = measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1})
+    run = measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1, "again": True})
     memory = fleet.memory_mb()
     found = _call(stats)
     _call(script, {"default": {"delay": 0}})
     assert found["calls"] - before == chats
-    report.say("", f"## {chats} turns in flight", "", "All chats write at once; the model takes 2 s.")
+    report.say(
+        "",
+        f"## {chats} turns in flight",
+        "",
+        "All chats, which have written before, write at once; the model takes 2 s.",
+    )
     report.table(
         head=["answered", "most at once", "p50 s", "p95 s", "p99 s", "workers' MB"],
         rows=[

@@ -27,6 +27,8 @@ class Run:
     pace: float = 0.0
     each: int = 0
     """Messages that each chat writes; 0: as many as fit into `seconds`."""
+    again: bool = False
+    """In the chats of the run before."""
     started: float = field(default_factory=time.monotonic)
     asked: dict[int, tuple[float, str]] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
@@ -69,7 +71,8 @@ class LoadPeer(TelegramPeer):
 
     def _begin(self, **fields: Any) -> None:
         self.run = run = Run(**fields)
-        self._first_chat, self._next_chat = self._next_chat, self._next_chat + run.chats
+        if not run.again:
+            self._first_chat, self._next_chat = self._next_chat, self._next_chat + run.chats
         with self._lock:
             self._chats.messages.clear()
             self._calls.clear()
