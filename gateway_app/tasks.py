@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
+
 from celery import shared_task
 
 from gateway_app import doorbell
@@ -12,30 +16,46 @@ from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.runner import run_sessions
 from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's start)
 from gateway_app.worker.coroutine_task import CoroutineTask
-from gateway_app.worker.database import in_database
+from gateway_app.worker.database import OUT_OF_REACH, in_database
 from gateway_app.worker.http import http_session
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def database_needed(what: str) -> Iterator[None]:
+    """Ends the task with one line in the log where the database is out of reach: the row waits for the next ring."""
+    try:
+        yield
+    except OUT_OF_REACH as error:
+        words = " ".join(str(error).split())
+        log.error("No %s: the database is out of reach (%s: %s).", what, type(error).__name__, words)
 
 
 @shared_task(base=CoroutineTask, queue=Queue.TURNS.value)
 async def run_turn(*contexts: dict[str, str]) -> None:
     """Answers what waits in the session of each of `contexts` (`SessionContext` as JSON), all at once."""
     found = [SessionContext.from_json(context) for context in contexts]
-    await run_sessions(found, http=http_session())
+    with database_needed("turn"):
+        await run_sessions(found, http=http_session())
 
 
 @shared_task(base=CoroutineTask, queue=Queue.DELIVERY.value)
 async def deliver(key: str) -> None:
     """Sends what is due in the chat with this delivery key."""
-    await deliver_lane(key=key, http=http_session())
+    with database_needed("delivery"):
+        await deliver_lane(key=key, http=http_session())
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def sweep() -> None:
     """Rings for every lane that has something due and no worker."""
-    await in_database(doorbell.sweep)
+    with database_needed("sweep"):
+        await in_database(doorbell.sweep)
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def canary() -> None:
     """Proves that tasks get through the queue; /readyz looks at its age."""
-    await in_database(record_canary)
+    with database_needed("canary"):
+        await in_database(record_canary)

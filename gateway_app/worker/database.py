@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from celery import signals
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, InternalError, OperationalError, connections
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return await future
 
 
+OUT_OF_REACH = (OperationalError, InterfaceError, InternalError)
+"""What a database raises that is away, full, read-only or shutting down; it says nothing about the statement."""
+
 RECORD_TRIES = 6
 """How often `record_in_database()` tries. What it records has happened and cannot be had again for free."""
 RECORD_WAIT_SECONDS = 1.0
@@ -56,7 +59,7 @@ async def record_in_database(function: Callable[P, T], *args: P.args, **kwargs: 
     for failures in range(1, RECORD_TRIES):
         try:
             return await in_database(function, *args, **kwargs)
-        except (OperationalError, InterfaceError) as error:
+        except OUT_OF_REACH as error:
             log.warning("%s could not be recorded (%s); trying again.", function.__name__, type(error).__name__)
             await asyncio.sleep(RECORD_WAIT_SECONDS * failures)
     return await in_database(function, *args, **kwargs)
