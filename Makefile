@@ -12,7 +12,7 @@ DEMO := $(if $(MODEL_IS_SET),,$(VENV)/.demo)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint bench docs clean
+.PHONY: help run test chaos lint bench docs clean
 
 help:  ## Show this list
 	@printf 'Hermes gateway. The two commands to know:\n\n'
@@ -27,6 +27,9 @@ run: $(VENV)/.run $(DEMO)  ## Install what is missing and run everything on this
 
 test: $(VENV)/.dev $(VENV)/.demo  ## Run all tests, on SQLite and on PostgreSQL
 	@$(PY) -m tests $(ARGS)
+
+chaos: $(VENV)/.dev  ## Kill everything at every point, on both databases, and write docs/chaos.md (15 minutes)
+	@$(PY) -m tests.chaos $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style, format and types
 	@$(PY) -m ruff check .

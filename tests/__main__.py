@@ -52,7 +52,9 @@ def run_on(database: str, arguments: list[str]) -> tuple[int, int, int]:
         if database == "postgresql":
             variables["DATABASE_URL"] = stack.enter_context(postgres())
         # Whatever a test leaves behind goes with this folder.
-        variables["TMPDIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="hermes-tests-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hermes-tests-"))
+        Path(folder).chmod(0o711)  # root's PostgreSQL runs as another user, who must reach its own folder below
+        variables["TMPDIR"] = folder
         passed, failed, skipped = run(arguments, variables=variables)
     seconds = time.monotonic() - started
     print(f"{database}: {passed} passed, {failed} failed, {skipped} skipped in {seconds:.0f} s\n", flush=True)

@@ -1,0 +1,113 @@
+"""The named points of a message's road, and the traps that a test sets at them.
+
+A trap is a file in `<folder>/traps/<kind>/<point>/`, its name a number and what to do: `0001-kill`, `0002-stop`,
+`0003-pass`. Each process that comes to the point takes the first file and does what it says, so a trap springs once,
+in whichever process comes first, and `pass` lets some go by.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+
+POINTS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "listener": {
+        "updates received": ("before", "gateway_app.platforms.telegram.polling", "receive"),
+        "rows written, not committed": ("after", "gateway_app.inbox", "_record"),
+        "rows committed": ("after", "gateway_app.inbox", "accept"),
+        "about to acknowledge": ("after", "gateway_app.platforms.telegram.polling", "receive"),
+    },
+    "web": {
+        "rows written, not committed": ("after", "gateway_app.inbox", "_record"),
+        "rows committed": ("after", "gateway_app.platforms.webchat.conversations", "accept"),
+    },
+    "worker": {
+        "turn claimed": ("found", "gateway_app.turns.runner", "claim_and_open"),
+        "step journaled": ("after", "gateway_app.turns.journal", "record"),
+        "reply in hand": ("before", "gateway_app.turns.runner", "close"),
+        "turn half written": ("between", "gateway_app.turns.closing", "execute"),
+        "turn written, not committed": ("after", "gateway_app.delivery.outbox", "Posting.outcome"),
+        "turn committed": ("after", "gateway_app.turns.runner", "close"),
+        "about to send": ("before", "gateway_app.platforms.telegram.adapter", "Adapter.send"),
+        "sent, not recorded": ("after", "gateway_app.platforms.telegram.adapter", "Adapter.send"),
+        "retry claimed": ("found", "gateway_app.delivery.sender", "_claim_and_take"),
+        "sweep has looked": ("before", "gateway_app.doorbell", "ring"),
+    },
+    "beat": {},
+}
+"""By kind of process: when it springs, and the function, under the very name by which its callers reach it.
+
+`found` is after a call that found something to do, `between` before the last two statements of a transaction.
+"""
+
+
+def wrap(*, kind: str, folder: Path) -> None:
+    """Puts the points of this kind of process in place. Raises AttributeError for a function that is not there."""
+    for point, (when, module, path) in POINTS[kind].items():
+        owner: Any = importlib.import_module(module)
+        *outer, name = path.split(".")
+        for attribute in outer:
+            owner = getattr(owner, attribute)
+        found = _wrapped(getattr(owner, name), when=when, folder=folder / "traps" / kind / point)
+        setattr(owner, name, found)
+
+
+def _wrapped(function: Callable[..., Any], *, when: str, folder: Path) -> Callable[..., Any]:
+    spring = functools.partial(_spring, folder)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            if when == "before":
+                spring()
+            result = await function(*args, **kwargs)
+            if when == "after":
+                spring()
+            return result
+
+        return coroutine
+
+    @functools.wraps(function)
+    def in_two(*statements: Any) -> Any:
+        if not folder.exists():
+            return function(*statements)
+        first = function(*statements[:-2])
+        spring()
+        return first + function(*statements[-2:])
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            spring()
+        result = function(*args, **kwargs)
+        if when == "after" or (when == "found" and result not in (None, (None, None))):
+            spring()
+        return result
+
+    return in_two if when == "between" else plain
+
+
+def _spring(folder: Path) -> None:
+    try:
+        traps = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return
+    for trap in traps:
+        action = trap.name.partition("-")[2]
+        try:
+            trap.rename(folder.parent.parent.parent / "sprung" / f"{folder.name}-{trap.name}-{os.getpid()}")
+        except FileNotFoundError:
+            continue  # another process was quicker
+        if action in ACTIONS:
+            # To this thread: the whole process stops or dies before the call returns.
+            signal.pthread_kill(threading.get_ident(), ACTIONS[action])
+        return

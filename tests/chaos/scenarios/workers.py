@@ -1,0 +1,164 @@
+"""Workers that are killed, at every point of a turn's road."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.scenario import scenario, settled
+from tests.chaos.traffic import Tally, Traffic
+from tests.peers.model_script import Behaviour, Rule
+
+UNDER_WAY = 6
+"""Sends that a worker of these tests has under way at most: one for each chat."""
+SLOW = Behaviour(delay=1.0)
+
+
+def killed_at(fleet: Fleet, point: str, *, skip: int = 0, more: str = "") -> Tally:
+    """Kills a worker at `point` while everybody waits for it; they write on meanwhile."""
+    trap = fleet.trap("worker", point, skip=skip)
+    traffic = Traffic(fleet)
+    traffic.write(rounds=2, more=more)
+    trap.wait()
+    traffic.write(more=more)
+    return settled(traffic)
+
+
+@scenario("A worker is killed after it claimed a turn", unknown=UNDER_WAY)
+def killed_after_the_claim(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "turn claimed", skip=2)
+
+
+@scenario("A worker is killed while it waits for the model", unknown=UNDER_WAY)
+def killed_in_the_model_call(fleet: Fleet) -> Tally:
+    fleet.model.script.set(default=SLOW)
+    traffic = Traffic(fleet)
+    traffic.write(rounds=2)
+    fleet.wait(lambda: fleet.model.stats["in_flight"] >= 3, "the model to be asked")
+    fleet.holder().signal(signal.SIGKILL)
+    fleet.model.script.set()
+    traffic.write()
+    return settled(traffic)
+
+
+@scenario("A worker is killed after it journaled a step of a turn with a tool", unknown=UNDER_WAY)
+def killed_after_a_journaled_step(fleet: Fleet) -> Tally:
+    """What the model was paid for once is not asked of it again."""
+    alone, others = Traffic(fleet, chats=1), Traffic(fleet)
+    call_tools(fleet, alone, others)
+    trap = fleet.trap("worker", "step journaled")
+    calls = fleet.model.stats["calls"]
+    alone.write()
+    trap.wait()
+    total = settled(alone)
+    if (made := fleet.model.stats["calls"] - calls) != 2:
+        raise AssertionError(f"a turn of two model calls, resumed from its journal, made {made}")
+    trap = fleet.trap("worker", "step journaled", skip=3)
+    others.write(rounds=2)
+    trap.wait()
+    return total + settled(others)
+
+
+def call_tools(fleet: Fleet, *all_traffic: Traffic) -> None:
+    """Has the model call a tool for the first two messages of each chat, and then answer."""
+    tool = Behaviour(tool_calls=({"name": "current_time", "arguments": "{}"},))
+    tokens = [f"‹{chat.name}.{number}›" for traffic in all_traffic for chat in traffic.chats for number in (1, 2)]
+    fleet.model.script.set(
+        rules=[
+            rule
+            for token in tokens
+            for rule in (
+                Rule(behaviour=tool, times=1, contains=token),
+                Rule(behaviour=Behaviour(answer="echo: {text}"), contains=token),
+            )
+        ]
+    )
+
+
+@scenario("A worker is killed with the reply in hand, before its transaction", unknown=UNDER_WAY)
+def killed_with_the_reply_in_hand(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "reply in hand", skip=1)
+
+
+@scenario("A worker is killed inside the transaction, in the middle of it", unknown=UNDER_WAY)
+def killed_in_the_transaction(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "turn half written", skip=1)
+
+
+@scenario("A worker is killed inside the transaction, before its commit", unknown=UNDER_WAY)
+def killed_before_the_commit(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "turn written, not committed", skip=1)
+
+
+@scenario("A worker is killed after the commit, before the send", unknown=UNDER_WAY)
+def killed_after_the_commit(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "turn committed", skip=1)
+
+
+@scenario("A worker is killed when it is about to send", unknown=UNDER_WAY)
+def killed_before_the_send(fleet: Fleet) -> Tally:
+    return killed_at(fleet, "about to send", skip=1)
+
+
+@scenario("A worker is killed after Telegram took the reply, before that is recorded", unknown=UNDER_WAY)
+def killed_after_the_send(fleet: Fleet) -> Tally:
+    """The one that dies is repeated, visibly; others are where their send was under way at that moment."""
+    return killed_at(fleet, "sent, not recorded", skip=1)
+
+
+@scenario("A worker is killed between the parts of a long reply", unknown=UNDER_WAY)
+def killed_between_parts(fleet: Fleet) -> Tally:
+    fleet.model.script.set(default=Behaviour(delay=0.5))
+    traffic = Traffic(fleet, chats=3)
+    traffic.write(rounds=1)
+    fleet.wait(lambda: fleet.model.stats["in_flight"] >= 3, "the model to be asked")
+    traffic.write(rounds=3, more="x" * 3_000)  # collected into one turn, whose reply is three parts
+    trap = fleet.trap("worker", "sent, not recorded", skip=5)
+    trap.wait()
+    return settled(traffic)
+
+
+@scenario("A worker is killed in the delivery lane, at the second attempt of a reply", unknown=UNDER_WAY)
+def killed_in_a_retry(fleet: Fleet) -> Tally:
+    fleet.telegram.fault("error", times=4, status=500)
+    return killed_at(fleet, "retry claimed")
+
+
+@scenario("A worker is killed in a sweep that has looked and not rung yet", unknown=UNDER_WAY)
+def killed_in_a_sweep(fleet: Fleet) -> Tally:
+    trap = fleet.trap("worker", "turn claimed")  # so that there is something to sweep for
+    sweep = fleet.trap("worker", "sweep has looked")
+    traffic = Traffic(fleet)
+    traffic.write(rounds=2)
+    trap.wait()
+    sweep.wait()
+    traffic.write()
+    return settled(traffic)
+
+
+@scenario("All workers are killed at once, twice in a row", unknown=UNDER_WAY)
+def killed_all_together(fleet: Fleet) -> Tally:
+    fleet.model.script.set(default=SLOW)
+    traffic = Traffic(fleet)
+    for _ in range(2):
+        traffic.write()
+        fleet.wait(lambda: fleet.model.stats["in_flight"] >= 3, "the model to be asked")
+        for worker in fleet.processes.of("worker"):
+            worker.signal(signal.SIGKILL)
+        fleet.wait(lambda: not fleet.model.stats["in_flight"], "the workers to be gone")
+    fleet.model.script.set()
+    traffic.write()
+    return settled(traffic)
+
+
+@scenario("All workers are told to stop (SIGTERM), in the middle of turns")
+def told_to_stop(fleet: Fleet) -> Tally:
+    fleet.model.script.set(default=SLOW)
+    traffic = Traffic(fleet)
+    traffic.write(rounds=2)
+    fleet.wait(lambda: fleet.model.stats["in_flight"] >= 3, "the model to be asked")
+    for worker in fleet.processes.of("worker"):
+        worker.signal(signal.SIGTERM)
+    traffic.write()
+    fleet.model.script.set()
+    return settled(traffic)
