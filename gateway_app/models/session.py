@@ -26,7 +26,7 @@ class Session(models.Model):
             models.UniqueConstraint(fields=["session_id"], name="session_id_once"),
             models.UniqueConstraint(
                 fields=["session_key"], condition=models.Q(ended_at__isnull=True), name="session_one_open_per_key"
-            )
+            ),
         ]
         indexes = [models.Index(fields=["platform", "account", "chat_id"], name="session_chat")]
 
