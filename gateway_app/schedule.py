@@ -18,6 +18,10 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 from gateway_app.queues import Queue
 
 
+LEAST_EXPIRY_SECONDS = 10
+"""A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A task that beat publishes every `seconds`."""
@@ -29,8 +33,11 @@ class Entry:
 
     @property
     def expire_seconds(self) -> int:
-        """A task that nobody took before the next one is due is of no use; whole seconds, at least 1."""
-        return max(1, math.ceil(self.seconds))
+        """A task that nobody took before the next one is due is of no use; whole seconds.
+
+        At least LEAST_EXPIRY_SECONDS, so that workers which are late for a while still sweep.
+        """
+        return max(LEAST_EXPIRY_SECONDS, math.ceil(self.seconds))
 
 
 def entries() -> list[Entry]:

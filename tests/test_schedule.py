@@ -25,7 +25,7 @@ class ScheduleTests(TestCase):
         )
         self.assertEqual((sweep.task, canary.task), (tasks.sweep.name, tasks.canary.name))
         self.assertEqual((str(sweep.interval), str(canary.interval)), ("every 3 seconds", "every 15 seconds"))
-        self.assertEqual((sweep.expire_seconds, canary.expire_seconds), (3, 15))
+        self.assertEqual((sweep.expire_seconds, canary.expire_seconds), (10, 15))
         self.assertEqual({sweep.queue, canary.queue}, {Queue.MAINTENANCE.value})
 
     @override_settings(SWEEP_SECONDS=0.5)
@@ -33,7 +33,7 @@ class ScheduleTests(TestCase):
         schedule.ensure()
         entry = ModelEntry(PeriodicTask.objects.get(name="gateway: sweep"), app=app)
         self.assertEqual(entry.schedule.run_every, timedelta(seconds=0.5))
-        self.assertEqual(entry.options["expires"], 1)
+        self.assertEqual(entry.options["expires"], 10)
         self.assertEqual(entry.options["queue"], Queue.MAINTENANCE.value)
 
     def test_the_first_run_of_a_new_entry_is_due_at_once(self) -> None:
