@@ -17,7 +17,6 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 
 from gateway_app.queues import Queue
 
-
 LEAST_EXPIRY_SECONDS = 10
 """A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
 
