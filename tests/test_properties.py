@@ -104,7 +104,7 @@ class LaneProperties(TestCase):
     @given(steps)
     @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     def test_every_message_is_answered_once_and_in_order(self, script: list[tuple[str, Any]]) -> None:
-        # Seen to fail with the fence taken out of lanes.hold().
+        # Seen to fail with the fence taken out of lanes.holding_or_releasing(), and of lanes.holding().
         self.accepted = 0
         self.turns: dict[int, OpenTurn | None] = dict.fromkeys(WORKERS)
         for name, argument in script:

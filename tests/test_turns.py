@@ -298,7 +298,7 @@ class FailedTurnTests(PipelineTestCase):
 
 class FenceTests(PipelineTestCase):
     def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(self) -> None:
-        # Seen to fail with `lanes.hold(turn.claim)` taken out of closing.close().
+        # Seen to fail with `AND fence = %s` taken out of lanes.holding().
         pipeline.accept("hello")
         sleeper = opening.claim_and_open(session_key=pipeline.context().session_key)
         assert sleeper
@@ -314,6 +314,19 @@ class FenceTests(PipelineTestCase):
         self.assertEqual(self.platform.texts, ["echo: hello"])
         self.assertEqual(TranscriptMessage.objects.count(), 2)
         self.assertEqual(OutboundPart.objects.count(), 1)
+
+    def test_a_worker_that_slept_cannot_close_the_turn_that_its_successor_is_at(self) -> None:
+        # Seen to fail with `AND fence = %s` taken out of lanes.holding_or_releasing().
+        pipeline.accept("hello")
+        sleeper = opening.claim_and_open(session_key=pipeline.context().session_key)
+        expire_leases()
+        successor = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert sleeper and successor
+        with self.assertRaises(lanes.LaneLost):
+            closing.close(sleeper, closing.Outcome(state=TurnState.DONE, reply="from the sleeper"))
+        self.assertEqual(pipeline.inbound_states(), ["running"])
+        closing.close(successor, closing.Outcome(state=TurnState.DONE, reply="from its successor"))
+        self.assertEqual(OutboundPart.objects.get().text, "from its successor")
 
     def test_a_commit_that_fails_does_not_prolong_the_trust_in_the_lease(self) -> None:
         # Seen to fail with the trust set in lanes.held(), before the commit.
