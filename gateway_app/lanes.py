@@ -31,6 +31,8 @@ from gateway_app.statements import Row, Sql, Statement, execute
 
 TABLE = Lane._meta.db_table
 FREE = f"({TABLE}.lease_until IS NULL OR {TABLE}.lease_until <= {{now}})"
+HELD = "lease_until IS NOT NULL"
+"""Not given back, though the lease may have ended. A claim that was given back has the fence of its time, still."""
 
 _process = ""
 _claims = itertools.count(1)
@@ -47,7 +49,7 @@ os.register_at_fork(after_in_child=_name_process)
 
 
 class LaneLost(Exception):
-    """Another worker has claimed the lane since; nothing of the transaction may commit."""
+    """Another worker has claimed the lane since, or it was given back; nothing of the transaction may commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -190,7 +192,7 @@ def claim(*, kind: LaneKind, key: str) -> Claim | None:
 def holding(claim: Claim) -> Statement:
     """The statement of `hold()`; give its rows to `held()` before anything else of the trip is believed."""
     return Statement(
-        f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s RETURNING tail",
+        f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s AND {HELD} RETURNING tail",
         [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
     )
 
@@ -239,7 +241,7 @@ def holding_or_releasing(claim: Claim, *, open_items: Sql) -> Statement:
         f" wake_at = CASE WHEN look.is_done AND tail = %s THEN NULL ELSE wake_at END,"
         f" lease_until = CASE WHEN look.is_done AND tail = %s THEN NULL ELSE {clock.later()} END"
         f" FROM (SELECT NOT EXISTS ({open_items.sql}) AS is_done) look"
-        " WHERE id = %s AND fence = %s RETURNING tail, lease_owner",
+        f" WHERE id = %s AND fence = %s AND {HELD} RETURNING tail, lease_owner",
         [claim.tail] * 3 + [settings.LANE_LEASE_SECONDS, *open_items.values, claim.lane_id, claim.fence],
     )
 
@@ -279,14 +281,17 @@ def release_later(claim: Claim, *, wait: float) -> None:
 
 
 def renew(claims: Iterable[Claim]) -> set[int]:
-    """Prolongs the leases of one process in one statement; returns the lanes that it still holds."""
+    """Prolongs the leases of one process in one statement; returns the lanes that nobody else has claimed since.
+
+    A lane that is given back at the same moment stays so: a lease without a holder would keep rings from it.
+    """
     renewed = list(claims)
     if not renewed:
         return set()
     started = time.monotonic()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE "
+            f"UPDATE {TABLE} SET lease_until = CASE WHEN {HELD} THEN {clock.later()} END WHERE "
             + " OR ".join(["(id = %s AND fence = %s)"] * len(renewed))
             + " RETURNING id",
             [settings.LANE_LEASE_SECONDS, *(value for claim in renewed for value in (claim.lane_id, claim.fence))],

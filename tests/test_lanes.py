@@ -106,6 +106,28 @@ class LaneTests(TestCase):
         self.assertEqual(lanes.due(limit=10), [])
         self.assertIsNotNone(claim())
 
+    def test_a_heartbeat_that_comes_late_leaves_a_lane_that_was_given_back(self) -> None:
+        # Seen to fail with HELD taken out of lanes.renew(): new messages then waited for the end of a lease of nobody.
+        put("a")
+        held = claim()
+        assert held
+        lanes.release(held)
+        self.assertEqual(lanes.renew([held]), {held.lane_id})
+        self.assertFalse(put("a")["a"].is_held)
+
+    def test_a_lane_that_was_given_back_cannot_be_held_any_more(self) -> None:
+        # Seen to fail with HELD taken out of lanes.holding() and lanes.holding_or_releasing().
+        put("a")
+        held = claim()
+        assert held
+        lanes.release(held)
+        with self.assertRaises(LaneLost):
+            lanes.hold(held)
+        with self.assertRaises(LaneLost):
+            nothing = Sql("SELECT 1 WHERE 1 = 0")
+            lanes.held_or_released(held, execute(lanes.holding_or_releasing(held, open_items=nothing))[0])
+        self.assertIsNotNone(claim())
+
     def test_a_lane_with_something_waiting_is_due_until_it_is_claimed(self) -> None:
         put("a", "b")
         claim("a")

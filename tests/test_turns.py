@@ -328,6 +328,18 @@ class FenceTests(PipelineTestCase):
         closing.close(successor, closing.Outcome(state=TurnState.DONE, reply="from its successor"))
         self.assertEqual(OutboundPart.objects.get().text, "from its successor")
 
+    def test_a_commit_whose_answer_was_lost_is_not_made_again_and_leaves_the_session_open(self) -> None:
+        # Seen to fail with HELD taken out of lanes.holding_or_releasing(): the second try leased the lane to nobody.
+        pipeline.accept("hello")
+        turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert turn
+        outcome = closing.Outcome(state=TurnState.DONE, reply="hi")
+        closing.close(turn, outcome)
+        with self.assertRaises(lanes.LaneLost):
+            closing.close(turn, outcome)
+        self.assertEqual(OutboundPart.objects.get().text, "hi")
+        self.assertEqual(len(pipeline.accept("more").rings), 1)
+
     def test_a_commit_that_fails_does_not_prolong_the_trust_in_the_lease(self) -> None:
         # Seen to fail with the trust set in lanes.held(), before the commit.
         pipeline.accept("hello")
