@@ -329,7 +329,7 @@ class FenceTests(PipelineTestCase):
         self.assertEqual(OutboundPart.objects.get().text, "from its successor")
 
     def test_a_commit_whose_answer_was_lost_is_not_made_again_and_leaves_the_session_open(self) -> None:
-        # Seen to fail with HELD taken out of lanes.holding_or_releasing(): the second try leased the lane to nobody.
+        # Seen to fail with HELD taken out of lanes.holding() and lanes.holding_or_releasing().
         pipeline.accept("hello")
         turn = opening.claim_and_open(session_key=pipeline.context().session_key)
         assert turn

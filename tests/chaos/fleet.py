@@ -58,7 +58,7 @@ SETTINGS = {
 }
 """Leases and waits as short as the settings allow, so that a takeover takes seconds."""
 
-PEOPLE = 40
+PEOPLE = 200
 """People who may sign in to the web chat of one fleet."""
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
 
@@ -80,8 +80,11 @@ class Fleet:
         without: tuple[str, ...] = (),
         settings: Mapping[str, str] | None = None,
         is_cold: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         self.database = database
+        self.patience = patience
+        """Seconds that traffic is given to settle."""
         self.folder = Path(tempfile.mkdtemp(prefix="hermes-chaos-"))
         self.broker = ValkeyServer()
         self.model = ModelPeer(keep=5_000)
@@ -223,8 +226,20 @@ class Fleet:
         """What the peers counted and the processes wrote, for a failure's message."""
         stats = self.model.stats
         stats.pop("by_text")
-        seen = f"model: {stats}\ntelegram: {self.telegram.stats}"
-        return "\n".join([seen, *(tail(child) for child in self.processes.all())])
+        seen = [f"model: {stats}", f"telegram: {self.telegram.stats}", *self._open_rows()]
+        return "\n".join([*seen, *(tail(child) for child in self.processes.all())])
+
+    def _open_rows(self) -> list[str]:
+        """What waits in the database, or is held by somebody."""
+        queries = {
+            "messages": "SELECT id, lane_id, seq, state, turn_id, text FROM gateway_app_inboundmessage"
+            " WHERE state IN ('waiting', 'running')",
+            "parts": "SELECT id, lane_id, seq, state, attempts, next_attempt_at, text FROM gateway_app_outboundpart"
+            " WHERE state IN ('waiting', 'sending')",
+            "lanes": "SELECT id, kind, key, lease_owner, lease_until, fence, tail, wake_at FROM gateway_app_lane"
+            " WHERE lease_until IS NOT NULL OR wake_at IS NOT NULL",
+        }
+        return [f"open {name}: {[str(row)[:200] for row in self.database.query(sql)]}" for name, sql in queries.items()]
 
     # --- Breaking ----------------------------------------------------------------------------------------------
 

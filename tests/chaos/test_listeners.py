@@ -36,3 +36,6 @@ class KilledWebProcessTests(ChaosTestCase):
 
     def test_killed_while_it_streams(self) -> None:
         self.prove(web.killed_while_streaming)
+
+    def test_a_worker_is_killed_while_pages_show_what_it_writes(self) -> None:
+        self.prove(web.worker_killed_while_streaming)

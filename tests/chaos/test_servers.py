@@ -25,6 +25,9 @@ class LostServerTests(ChaosTestCase):
     def test_the_broker_comes_back_empty(self) -> None:
         self.prove(servers.restarted_empty)
 
+    def test_the_broker_dies_under_busy_workers(self) -> None:
+        self.prove(servers.killed_while_workers_are_busy)
+
     def test_the_database_is_locked(self) -> None:
         self.prove(servers.database_locked)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.fleet import PATIENCE, Fleet
+from tests.chaos.fleet import Fleet
 
 TOKEN = re.compile(r"‹([\w-]+)\.(\d+)›")
 """Stands in every message, and comes back in its answer: whose it is, and its number."""
@@ -123,9 +123,12 @@ class Traffic:
     def wait_answered(self, count: int) -> None:
         self.fleet.wait(lambda: self.answered() >= count, f"{count} answers; there are {self.answered()}")
 
-    def settle(self, *, seconds: float = PATIENCE) -> Tally:
+    def settle(self) -> Tally:
         """Waits until every message is answered and nobody works any more; returns what came of it all."""
-        self.fleet.wait(self.is_settled, "everything to be answered", seconds=seconds)
+        try:
+            self.fleet.wait(self.is_settled, "everything to be answered", seconds=self.fleet.patience)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {[(chat.name, chat.tally()) for chat in self.chats]}") from None
         return self.tally()
 
     def is_settled(self) -> bool:

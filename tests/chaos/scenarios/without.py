@@ -34,9 +34,9 @@ class Guard:
 
 
 def given_up(traffic: Traffic) -> Tally:
-    """What came of the traffic, at the latest after PATIENCE."""
+    """What came of the traffic, also where the fleet has lost patience."""
     try:
-        return traffic.settle(seconds=PATIENCE)
+        return traffic.settle()
     except AssertionError:
         return traffic.tally()
 
