@@ -18,6 +18,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from gateway_app.worker.loop import event_loop
@@ -64,14 +65,20 @@ def partial(entry: Mapping[bytes, bytes]) -> Partial | None:
         return None
 
 
-def connect(*, answer_seconds: float | None) -> Redis:
-    """A client that fails at once instead of trying again. Without `answer_seconds` it may wait for an answer."""
+def connect(*, answer_seconds: float | None, retries: int = 0) -> Redis:
+    """A client that fails at once, or at its last retry. Without `answer_seconds` it may wait for an answer.
+
+    A retry is for a connection that Redis has closed since its last use; one that does not answer is given up.
+    """
     url = settings.REDIS_URL
     if url.startswith("redis+socket://"):  # kombu's name for it
         parts = urlsplit(url)
         url = f"unix://{parts.path}?db={parse_qs(parts.query).get('virtual_host', ['0'])[0]}"
     return Redis.from_url(
-        url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
+        url,
+        socket_connect_timeout=ANSWER_SECONDS,
+        socket_timeout=answer_seconds,
+        retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),
     )
 
 
@@ -83,7 +90,7 @@ class Publisher:
     """
 
     def __init__(self) -> None:
-        self._redis = connect(answer_seconds=ANSWER_SECONDS)
+        self._redis = connect(answer_seconds=ANSWER_SECONDS, retries=1)
         self._waiting: dict[tuple[str, bool], Fields] = {}
         self._sending: asyncio.Task[None] | None = None
         self._paused_until = 0.0

@@ -138,6 +138,18 @@ class PublisherTests(RedisCase):
                 await stream.publisher().flush()
         server.close()
 
+    async def test_the_first_ring_after_redis_was_restarted_arrives(self) -> None:
+        # Seen to fail without a retry: the ring went to the old connection, and the page waited half a minute.
+        with ValkeyServer() as redis, override_settings(REDIS_URL=redis.url):
+            async with web_process():
+                ring("before")
+                await stream.publisher().flush()
+                redis.restart()
+                ring("after")
+                await stream.publisher().flush()
+                length, _ = await self.stored("after")
+        self.assertEqual(length, 1)
+
     def test_kombus_name_for_a_socket_is_understood(self) -> None:
         with override_settings(REDIS_URL="redis+socket:///run/redis.sock?virtual_host=3"):
             found = stream.connect(answer_seconds=1).connection_pool.connection_kwargs
