@@ -167,6 +167,8 @@ class ModelPeer(PeerServer):
         behaviour = self.script.choose(model=call["model"], text=text)
         if behaviour.delay:
             await asyncio.sleep(behaviour.delay)
+        while self.records.stats()["max_in_flight"] < behaviour.together:
+            await asyncio.sleep(0.01)
         if behaviour.status >= 400 and behaviour.body is None:
             error = {"message": "scripted", "type": "scripted", "param": None, "code": None, **behaviour.error}
             return web.json_response({"error": error}, status=behaviour.status, headers=behaviour.headers), True

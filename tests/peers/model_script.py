@@ -22,6 +22,8 @@ class Behaviour:
     """
 
     delay: float = 0
+    together: int = 0
+    """Calls that must be under way at once before any is answered; a caller that sends fewer waits for ever."""
     status: int = 200
     error: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the error object that goes with a status of 400 or more: message, type, param, code."""

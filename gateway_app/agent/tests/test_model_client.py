@@ -65,7 +65,7 @@ class TestAWholeReply(ModelCase):
         self.assertEqual(self.peer.requests[0]["path"], "/v1/chat/completions?api-version=7")
 
     async def test_calls_run_side_by_side(self) -> None:
-        self.peer.script.set_from_json({"default": {"delay": 0.2}})
+        self.peer.script.set_from_json({"default": {"together": 50}})
         client = self.client()
         replies = await asyncio.gather(
             *(client.complete([{"role": "user", "content": f"question {number}"}]) for number in range(50))
