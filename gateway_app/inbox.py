@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway_app import channels, lanes, metrics
-from gateway_app.access.decision import decide
+from gateway_app.access import people
+from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
 from gateway_app.models.inbox import InboundState
@@ -65,7 +66,7 @@ def accept(
     accepted = Accepted()
     welcome: dict[str, list[InboundEvent]] = {}
     for event in events:
-        decision = decide(event.source)
+        decision = gatekeeper.decide(event.source)
         if decision.is_allowed:
             welcome.setdefault(session_key(event.source), []).append(_cleaned(event))
         else:
@@ -94,7 +95,9 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
     places = lanes.places(put)
     depths: dict[int, int] = dict(open_counts)
     sessions = opened_sessions(found, {key: events[0].source for key, events in welcome.items()})
-    channels.note(event.source for events in welcome.values() for event in events)
+    sources = [event.source for events in welcome.values() for event in events]
+    channels.note(sources)
+    people.note(sources)
 
     values: list[Sequence[Value]] = []
     refusals: dict[str, Refusal] = {}

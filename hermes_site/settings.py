@@ -14,6 +14,7 @@ from urllib.parse import quote
 from kombu.entity import Exchange
 from kombu.entity import Queue as KombuQueue
 
+from gateway_app.config.schema import Access, Config, PlatformAccess
 from gateway_app.queues import Queue
 from hermes_site import environment
 from hermes_site.admin_look import UNFOLD  # noqa: F401
@@ -358,21 +359,21 @@ WEBCHAT_POLL_SECONDS = env.number("HERMES_WEBCHAT_POLL_SECONDS", default=2, leas
 WEBCHAT_CONNECTION_SECONDS = env.number("HERMES_WEBCHAT_CONNECTION_SECONDS", default=600, least=0.1)
 """Events of one page end after so long; the browser comes back at once and is checked again."""
 
-ALLOWED_USERS = env.words("GATEWAY_ALLOWED_USERS")
-"""User ids that may speak to the agent on any platform; `*` is everybody. Nobody is allowed unless a list says so."""
-ALLOW_ALL_USERS = env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False)
-"""Lets everybody speak to the agent on every platform."""
-PLATFORM_ALLOWED_USERS = {name: env.words(f"{name.upper()}_ALLOWED_USERS") for name in ("telegram", "webchat", "cli")}
-"""The same for one platform: Telegram's numbers, the site's user names, the system's user names."""
-if not PLATFORM_ALLOWED_USERS["webchat"]:
-    # The account that the first start makes: whoever has it can change everything else too.
-    PLATFORM_ALLOWED_USERS["webchat"] = ["admin"]
-PLATFORM_ALLOW_ALL_USERS = {
-    # Whoever can start `manage.py chat` can read the database and its secrets as well.
-    name: env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=name == "cli")
-    for name in ("telegram", "webchat", "cli")
-}
-"""Lets everybody speak to the agent on one platform."""
+CONFIG = Config(
+    access=Access(
+        allowed_users=tuple(env.words("GATEWAY_ALLOWED_USERS")),
+        allow_all_users=env.boolean("GATEWAY_ALLOW_ALL_USERS", default=False),
+        platforms={
+            name: PlatformAccess(
+                allowed_users=tuple(env.words(f"{name.upper()}_ALLOWED_USERS") or ["admin"] * (name == "webchat")),
+                allow_all_users=env.boolean(f"{name.upper()}_ALLOW_ALL_USERS", default=name == "cli"),
+            )
+            for name in ("telegram", "webchat", "cli")
+        },
+    )
+)
+ACCESS_CHECK_SECONDS = env.number("HERMES_ACCESS_CHECK_SECONDS", default=1, least=0, most=60)
+"""How often a process looks whether access was changed elsewhere; a ban holds everywhere within twice this."""
 
 # --- All-in-one (`manage.py up`) --------------------------------------------------------------------------
 

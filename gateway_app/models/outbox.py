@@ -31,6 +31,9 @@ class OutboundPart(models.Model):
     thread_id = models.CharField(max_length=255, blank=True)
     reply_to = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message answered.")
     text = models.TextField()
+    is_sealed = models.BooleanField(
+        db_default=False, help_text="The text is a secret: encrypted until it is sent, and erased then."
+    )
     turn = models.ForeignKey("Turn", null=True, blank=True, on_delete=models.SET_NULL, related_name="outbound")
     state = models.CharField(max_length=16, choices=OutboundState, default=OutboundState.WAITING)
     attempts = models.IntegerField(default=0, help_text="Sends that were started.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiogram.enums import ChatType as TelegramChatType
@@ -108,8 +108,8 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
         return unreadable(event_id, "a message without a sender", bot=bot)
     text = message.text or message.caption or ""
     # A direct chat is always with the bot itself.
-    is_addressed = source.chat_type is ChatType.DM or not settings.TELEGRAM_REQUIRE_MENTION
-    if not (is_addressed or bot.is_addressed(text) or _is_reply_to(bot, message)):
+    is_mention = source.chat_type is ChatType.DM or bot.is_addressed(text) or _is_reply_to(bot, message)
+    if settings.TELEGRAM_REQUIRE_MENTION and not is_mention:
         return None
     if message.text is None:
         medium = _medium(raw)
@@ -117,6 +117,7 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
             unknown = ", ".join(sorted(set(raw) - KNOWN_FIELDS))[:200]
             return unreadable(event_id, f"a message of a kind not known: {unknown}", bot=bot) if unknown else None
         text = f"{medium} {text}".strip()
+    source = replace(source, is_mention=is_mention)
     return InboundEvent(event_id=event_id, source=source, text=text, message_id=str(message.message_id))
 
 

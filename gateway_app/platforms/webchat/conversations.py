@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.db.models.functions import Now
 
-from gateway_app.access.decision import Decision, decide
+from gateway_app.access.decision import Decision
+from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
@@ -97,7 +98,7 @@ def source_of(user: User, conversation: WebConversation) -> SessionSource:
 
 def decision_for(user: User) -> Decision:
     """Whether `user` may speak to the agent."""
-    return decide(source_of(user, WebConversation(owner=user)))
+    return gatekeeper.decide(source_of(user, WebConversation(owner=user)))
 
 
 def denial(user: User) -> str:
