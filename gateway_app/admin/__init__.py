@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 
 from . import (  # noqa: F401
+    access_rule,
+    audit,
     channel,
     heartbeat,
     inbox,
@@ -12,6 +14,7 @@ from . import (  # noqa: F401
     listener,
     outbox,
     people,
+    person,
     schedule,
     send_gate,
     session,
