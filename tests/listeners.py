@@ -23,6 +23,7 @@ from gateway_app.models import Listener
 from gateway_app.platforms import lease, listening
 from gateway_app.platforms.telegram import polling  # noqa: F401  (seconds of import that no test should wait for)
 from gateway_app.worker.database import close_database_threads
+from tests.configuration import configured
 from tests.peers.telegram import TOKEN, TelegramPeer
 from tests.processes import child_environment
 
@@ -37,11 +38,11 @@ def telegram_peer(test: TestCase, **changes: Any) -> TelegramPeer:
     values: dict[str, Any] = {
         "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_BASE_URL": peer.url, "TELEGRAM_REFUSED_SECONDS": 0.05,
         "LISTENER_BACKOFF_SECONDS": 0.05, "LISTENER_BACKOFF_MAX_SECONDS": 0.2,
-        "PLATFORM_ALLOW_ALL_USERS": settings.PLATFORM_ALLOW_ALL_USERS | {"telegram": True},
     }  # fmt: skip
-    changed = override_settings(**values | changes)
-    changed.enable()
-    test.addCleanup(changed.disable)
+    open_to_all = configured(access={"platforms": {"telegram": {"allow_all_users": True}}})
+    for changed in (open_to_all, override_settings(**values | changes)):
+        changed.enable()
+        test.addCleanup(changed.disable)
     test.addCleanup(channels._known.clear)
     reports = mock.patch.object(lease, "REPORT_SECONDS", 0.1)
     reports.start()

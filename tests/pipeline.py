@@ -9,7 +9,6 @@ from typing import Any
 from unittest import TestCase, mock
 
 import aiohttp
-from django.conf import settings
 from django.test import override_settings
 
 from gateway_app import channels, inbox
@@ -19,6 +18,7 @@ from gateway_app.platforms.base import InboundEvent, OutgoingPart, Platform
 from gateway_app.sessions.routing import context_of
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 from gateway_app.worker.database import close_database_threads
+from tests.configuration import configured
 
 _event_ids = itertools.count(1)
 
@@ -60,12 +60,10 @@ def use_recording_platform(test: TestCase) -> RecordingPlatform:
     patch = mock.patch.object(registry, "get", found)
     patch.start()
     test.addCleanup(patch.stop)
-    allowed = override_settings(
-        PLATFORM_ALLOW_ALL_USERS=settings.PLATFORM_ALLOW_ALL_USERS | {"recording": True},
-        DELIVERY_BACKOFF_SECONDS=0.01,
-    )
-    allowed.enable()
-    test.addCleanup(allowed.disable)
+    open_to_all = configured(access={"platforms": {"recording": {"allow_all_users": True}}})
+    for changed in (open_to_all, override_settings(DELIVERY_BACKOFF_SECONDS=0.01)):
+        changed.enable()
+        test.addCleanup(changed.disable)
     test.addCleanup(channels._known.clear)
     return platform
 

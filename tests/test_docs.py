@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from django.conf import settings
 from django.core.management import get_commands
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
@@ -23,6 +22,7 @@ from gateway_app.platforms.base import OutgoingPart, SendError
 from gateway_app.platforms.lease import ListenerLease
 from gateway_app.platforms.receiving import ringer
 from tests import pipeline
+from tests.configuration import configured
 
 PAGES = [generate.ROOT / "README.md", *sorted(generate.DOCS.rglob("*.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|\b(?:src|href|srcset)=\"([^\"]+)\"")
@@ -124,9 +124,10 @@ class PlatformExampleTests(TransactionTestCase):
         self.addCleanup(folder.cleanup)
         self.chat = Path(folder.name) / "ann"
         self.chat.mkdir()
-        changed = override_settings(
-            FOLDER_PATH=folder.name, PLATFORM_ALLOW_ALL_USERS=settings.PLATFORM_ALLOW_ALL_USERS | {"folder": True}
-        )
+        open_to_all = configured(access={"platforms": {"folder": {"allow_all_users": True}}})
+        open_to_all.enable()
+        self.addCleanup(open_to_all.disable)
+        changed = override_settings(FOLDER_PATH=folder.name)
         changed.enable()
         self.addCleanup(changed.disable)
         self.platform = example("Add a platform").Adapter()

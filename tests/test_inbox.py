@@ -13,6 +13,7 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import UnreadableEvent
 from gateway_app.sessions.source import ChatType
 from tests import pipeline
+from tests.configuration import configured
 from tests.test_lanes import together
 
 
@@ -82,7 +83,7 @@ class InboxTests(TestCase):
         pipeline.accept("a\x00b\ud800c")
         self.assertEqual(InboundMessage.objects.get().text, "ab?c")
 
-    @override_settings(PLATFORM_ALLOW_ALL_USERS={})
+    @configured(access={"platforms": {"recording": {"allow_all_users": False}}})
     def test_a_denied_sender_leaves_no_trace_and_costs_no_statement(self) -> None:
         denied = pipeline.event("let me in", event_id="9")
         with self.assertNumQueries(0):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.conf import settings
-
+from gateway_app.config import live
 from gateway_app.sessions.source import SessionSource
 
 ANYONE = "*"
@@ -27,13 +26,15 @@ def decide(source: SessionSource) -> Decision:
         return Decision(False, "sender without an id")
     if source.is_bot:
         return Decision(False, "sender is a bot")
-    if settings.PLATFORM_ALLOW_ALL_USERS.get(source.platform):
+    access = live.config().access
+    platform = access.platforms.get(source.platform)
+    if platform is not None and platform.allow_all_users:
         return Decision(True, f"{prefix}_ALLOW_ALL_USERS")
-    if settings.ALLOW_ALL_USERS:
+    if access.allow_all_users:
         return Decision(True, "GATEWAY_ALLOW_ALL_USERS")
     for rule, allowed in (
-        (f"{prefix}_ALLOWED_USERS", settings.PLATFORM_ALLOWED_USERS.get(source.platform, [])),
-        ("GATEWAY_ALLOWED_USERS", settings.ALLOWED_USERS),
+        (f"{prefix}_ALLOWED_USERS", platform.allowed_users if platform is not None else ()),
+        ("GATEWAY_ALLOWED_USERS", access.allowed_users),
     ):
         if ANYONE in allowed or ids.intersection(allowed):
             return Decision(True, rule)
