@@ -20,6 +20,17 @@ FILE_SUFFIX = "_FILE"
 NO_KEY = "-"
 FOREIGN_PREFIXES = ("HERMES_", "GATEWAY_", *(f"{name.upper()}_" for name in PLATFORMS))
 """Variables that begin so are meant for the gateway: one that it does not know is a mistake."""
+PLATFORM_DEFAULTS: dict[str, Any] = {
+    # The account that the first start makes: whoever has it can change everything else too.
+    "WEBCHAT_ALLOWED_USERS": ("admin",),
+    # Whoever can start `manage.py chat` can read the database and its secrets as well.
+    "CLI_ALLOW_ALL_USERS": True,
+}
+"""Where a platform's default is not that of all platforms."""
+DEFAULT_WORDS = {
+    "WEBCHAT_ALLOWED_USERS": "`admin`",
+    "CLI_ALLOW_ALL_USERS": "true: whoever can start it can read the database as well",
+}
 
 Place = tuple[str, ...]
 """A path in a file, key by key."""
@@ -41,6 +52,8 @@ class Setting:
     field: FieldInfo
     is_secret: bool
     is_live: bool
+    default_words: str
+    """The default where it is worked out, as Markdown; empty where it is in `field`."""
 
     def of(self, config: Config) -> Any:
         """The setting's value in `config`."""
@@ -89,15 +102,17 @@ def _setting(section: type[Section], field: FieldInfo, path: tuple[str, ...], pl
     own, *aliases = facts["keys"]
     own = own or ".".join(filter(None, (section.key, path[-1])))
     keys = tuple(key.replace("{p}", platform) for key in (own, *aliases) if key != NO_KEY)
+    variable = facts["variable"].replace("{P}", platform.upper())
     return Setting(
         path=path,
-        variable=facts["variable"].replace("{P}", platform.upper()),
+        variable=variable,
         keys=keys,
         places=tuple(place for key in keys for place in _places(key)),
         section=section,
         field=field,
         is_secret=facts["is_secret"],
         is_live=facts["is_live"],
+        default_words=DEFAULT_WORDS.get(variable) or facts["default"],
     )
 
 

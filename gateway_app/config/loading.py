@@ -12,20 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
 
 from . import sources, unknown, values
-from .catalogue import BY_PATH, BY_VARIABLE, SETTINGS, Setting
+from .catalogue import BY_PATH, BY_VARIABLE, PLATFORM_DEFAULTS, SETTINGS, Setting
 from .errors import Wrong, said
 from .schema import Config
 from .schema.platforms import PLATFORMS
 from .secret_files import generated_secret
 from .sources import Given, Sources
-
-DEFAULTS: dict[str, Any] = {
-    # The account that the first start makes: whoever has it can change everything else too.
-    "WEBCHAT_ALLOWED_USERS": ("admin",),
-    # Whoever can start `manage.py chat` can read the database and its secrets as well.
-    "CLI_ALLOW_ALL_USERS": True,
-}
-"""Where a platform's default is not that of all platforms."""
 
 
 def home_of(environment: Mapping[str, str]) -> Path:
@@ -57,7 +49,7 @@ def build(found: Sources) -> Config:
     }
     state = found.home / "state"
     _put(tree, BY_VARIABLE["DATABASE_URL"], f"sqlite:///{quote(str(state / 'db.sqlite3'))}")
-    for name, value in DEFAULTS.items():
+    for name, value in PLATFORM_DEFAULTS.items():
         _put(tree, BY_VARIABLE[name], value)
     for setting, value in given.items():
         _put(tree, setting, value.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import addresses
-from .catalogue import Setting
+from .catalogue import Setting, plain
 from .errors import cut
 from .kinds import FLAG_WORDS
 
@@ -29,6 +29,17 @@ def shown(setting: Setting, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def default(setting: Setting) -> str:
+    """The default of `setting`, as Markdown."""
+    if setting.default_words:
+        return setting.default_words
+    value = setting.field.default
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return plain(value)
+    words = shown(setting, value) if value else str(value).lower() if value is False else "none"
+    return words if isinstance(value, bool) or words == "none" else f"`{words}`"
 
 
 def found(setting: Setting, value: Any) -> str:
