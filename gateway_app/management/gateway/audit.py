@@ -57,8 +57,6 @@ def _verify(io: BaseCommand) -> None:
     for fault in verdict.faults:
         io.stderr.write(io.style.ERROR(fault))
     if verdict.faults:
-        raise CommandError(
-            f"The audit is not whole: {len(verdict.faults)} {'fault' if len(verdict.faults) == 1 else 'faults'} in {verdict.count} rows.",
-            returncode=1,
-        )
+        found = f"{len(verdict.faults)} {'fault' if len(verdict.faults) == 1 else 'faults'}"
+        raise CommandError(f"The audit is not whole: {found} in {verdict.count} rows.", returncode=1)
     io.stdout.write(f"The audit is whole: {verdict.count} rows, head {verdict.head or 'none'}.")
