@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     lane,
     listener,
     outbox,
+    pairing,
     people,
     person,
     schedule,
