@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -173,13 +174,30 @@ class PersonAdmin(AccessAdmin):
         return Deed(title="Lift these bans?", verb="Lift", consequence=told, act=self._lift)
 
     def _allow(self, request: HttpRequest, row: Person, reason: str) -> None:
-        subject_id = row.user_id_alt or row.user_id
-        put = rules.allow(platform=row.platform, subject_id=subject_id, name=row.name, by=actor(request), reason=reason)
-        if put.is_changed:
-            self.message_user(request, f"{row} is allowed by rule #{put.rule.pk}.", messages.SUCCESS)
-        else:
-            self.message_user(request, f"{row} was allowed already, by rule #{put.rule.pk}.", messages.INFO)
+        self._put(request, row, Effect.ALLOW, "allowed", reason)
         self._warn_of_denial(request, row)
+
+    def _ban(self, request: HttpRequest, row: Person, reason: str) -> None:
+        self._put(request, row, Effect.DENY, "banned", reason)
+
+    def _put(self, request: HttpRequest, row: Person, effect: Effect, became: str, reason: str) -> None:
+        """Writes a rule, unless one is in force: its note and its end are somebody's, and stay."""
+        found = self._rules_of(row, effect).filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now())).first()
+        if found:
+            end = f", until {found.expires_at:%Y-%m-%d %H:%M} UTC" if found.expires_at else ""
+            self.message_user(request, f"{row} is {became} already, by rule #{found.pk}{end}.", messages.INFO)
+            return
+        subject_id = row.user_id_alt or row.user_id
+        put = rules.put(
+            effect=effect, platform=row.platform, subject_id=subject_id, name=row.name, by=actor(request), reason=reason
+        )
+        self.message_user(request, f"{row} is {became} by rule #{put.rule.pk}.", messages.SUCCESS)
+
+    def _rules_of(self, row: Person, effect: Effect) -> QuerySet[AccessRule]:
+        return AccessRule.objects.filter(
+            effect=effect, subject=SubjectKind.USER, platform=row.platform, is_active=True,
+            subject_id__in=people.identities(platform=row.platform, user_id=row.user_id),
+        ).order_by("pk")  # fmt: skip
 
     def _revoke(self, request: HttpRequest, row: Person, reason: str) -> None:
         removal = rules.revoke(platform=row.platform, user_id=row.user_id, by=actor(request), reason=reason)
@@ -191,19 +209,9 @@ class PersonAdmin(AccessAdmin):
             self.message_user(request, f"There was no allowance that names {row}.", messages.WARNING)
         warn_of(self, request, str(row), removal.standing)
 
-    def _ban(self, request: HttpRequest, row: Person, reason: str) -> None:
-        subject_id = row.user_id_alt or row.user_id
-        put = rules.deny(platform=row.platform, subject_id=subject_id, name=row.name, by=actor(request), reason=reason)
-        done = f"is banned by rule #{put.rule.pk}" if put.is_changed else f"was banned already, by rule #{put.rule.pk}"
-        self.message_user(request, f"{row} {done}.", messages.SUCCESS if put.is_changed else messages.INFO)
-
     def _lift(self, request: HttpRequest, row: Person, reason: str) -> None:
-        bans = AccessRule.objects.filter(
-            effect=Effect.DENY, subject=SubjectKind.USER, platform=row.platform, is_active=True,
-            subject_id__in=people.identities(platform=row.platform, user_id=row.user_id),
-        )  # fmt: skip
         lifted = 0
-        for ban in bans.order_by("pk"):
+        for ban in self._rules_of(row, Effect.DENY):
             lifted += len(rules.remove(rule_id=ban.pk, by=actor(request), reason=reason).removed)
         if lifted:
             self.message_user(request, f"Lifted {lifted} ban{'' if lifted == 1 else 's'} of {row}.", messages.SUCCESS)
