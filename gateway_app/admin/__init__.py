@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from . import (  # noqa: F401
     access_rule,
+    account,
     audit,
     channel,
     heartbeat,
@@ -14,7 +15,6 @@ from . import (  # noqa: F401
     listener,
     outbox,
     pairing,
-    people,
     person,
     schedule,
     send_gate,
