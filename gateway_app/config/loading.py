@@ -37,6 +37,11 @@ def load() -> Config:
     return build(found)
 
 
+def reread(*, home: Path) -> Config:
+    """The configuration as a process that starts now would have it. Raises as `load()` does."""
+    return build(sources.read(home=home, environment=os.environ))
+
+
 def build(found: Sources) -> Config:
     """The configuration that `found` gives. Raises ImproperlyConfigured with a line for each wrong value."""
     given = {setting: value for setting in SETTINGS if (value := found.given(setting)) is not None}
@@ -46,6 +51,7 @@ def build(found: Sources) -> Config:
         "access": {"platforms": {name: {} for name in PLATFORMS}},
         "origins": {setting.variable: value.origin for setting, value in given.items()},
         "warnings": unknown.warnings(found),
+        "stamps": found.stamps,
     }
     state = found.home / "state"
     _put(tree, BY_VARIABLE["DATABASE_URL"], f"sqlite:///{quote(str(state / 'db.sqlite3'))}")
