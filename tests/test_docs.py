@@ -78,9 +78,7 @@ class LinkTests(TestCase):
 
     def test_a_link_that_leads_nowhere_is_seen(self) -> None:
         page = generate.DOCS / "reference" / "configuration.md"
-        self.assertTrue(
-            resolves(page, "metrics.md#counted-by-the-processes")
-        )
+        self.assertTrue(resolves(page, "metrics.md#counted-by-the-processes"))
         self.assertFalse(resolves(page, "metrics.md#no-such-heading"))
         self.assertFalse(resolves(page, "no-such-page.md"))
         self.assertEqual(

@@ -83,6 +83,8 @@ def _put(tree: dict[str, Any], setting: Setting, value: Any) -> None:
 
 def _wrong(error: ValidationError, given: Mapping[Setting, Given]) -> Iterator[str]:
     for detail in error.errors(include_url=False):
+        if detail["type"] == "default_factory_not_called":
+            continue  # it is worked out from another one, which is wrong
         setting = BY_PATH[tuple(str(part) for part in detail["loc"])]
         value = given.get(setting, Given(detail["input"], ""))
         cause = detail.get("ctx", {}).get("error")
