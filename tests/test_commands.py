@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 from unittest import mock
 
+from django.db import connection
 from django.test import SimpleTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from gateway_app.access.command_access import Scope
 from gateway_app.commands import registry
 from gateway_app.commands.base import Call, Command
 from gateway_app.models import TranscriptMessage, Turn, TurnStep
+from gateway_app.models.turn import TurnState
 from gateway_app.platforms.cli.conversation import ask, source_of_terminal
 from gateway_app.sessions.source import ChatType
 from gateway_app.turns import opening, runner
@@ -119,6 +122,17 @@ class RoadTests(CommandTestCase):
         self.assertIn("Platform: `cli`", answer.texts[0])
         self.assertEqual(self.model.stats["calls"], 0)
 
+    def test_opening_a_command_takes_no_more_statements_than_opening_a_message(self) -> None:
+        counts = []
+        for text in ("hello", "/do it"):
+            pipeline.accept(text)
+            with CaptureQueriesContext(connection) as queries:
+                turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+            assert turn
+            counts.append(len(queries))
+            runner.close(turn, runner.Outcome(state=TurnState.DONE, reply="done"))
+        self.assertEqual(counts[0], counts[1])
+
     def test_a_command_that_takes_too_long_is_stopped_and_says_so(self) -> None:
         async def wait(call: Call) -> str:
             await asyncio.sleep(30)
@@ -178,7 +192,7 @@ class CrashTests(CommandTestCase):
         expire_leases()
         self.answer()
         with self.assertRaises(lanes.LaneLost):
-            runner.close(sleeper, runner.Outcome(state=runner.TurnState.DONE, reply="from the sleeper"))
+            runner.close(sleeper, runner.Outcome(state=TurnState.DONE, reply="from the sleeper"))
         self.assertEqual(self.platform.texts, ["did it"])
 
 
@@ -269,7 +283,7 @@ class ShippedCommandTests(CommandTestCase):
             "- Alternative id: `a?b?c`\n"
             "- Place: a group, channel or thread\n"
             f"- Session: `{key}`\n"
-            "- Allowed by: `RECORDING_ALLOW_ALL_USERS (environment)`\n"
+            "- Allowed by: `RECORDING_ALLOW_ALL_USERS (default)`\n"
             "- Commands: user: you may run the commands below\n"
             "- You may use: /do, /help, /whoami",
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway_app.access.decision import ANYONE, identities
-from gateway_app.config.schema import PlatformAccess
+from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import ChatType, SessionSource
 
 ALWAYS_ALLOWED = frozenset({"help", "whoami"})

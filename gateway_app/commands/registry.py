@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import gateway_app.commands as package
 from gateway_app.access.command_access import may_run, scope_of
-from gateway_app.config.schema import PlatformAccess
+from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import SessionSource
 
 from .base import Command

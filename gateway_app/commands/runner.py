@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway_app.access.command_access import may_run, scope_of
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
-from gateway_app.config.schema import PlatformAccess
+from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.worker.database import in_database
 

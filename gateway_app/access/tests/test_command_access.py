@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_app.access.command_access import ALWAYS_ALLOWED, Tier, may_run, tier_of
-from gateway_app.config.schema import PlatformAccess
+from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import ChatType, SessionSource
 
 UNGATED, ADMIN, USER = Tier.UNGATED, Tier.ADMIN, Tier.USER

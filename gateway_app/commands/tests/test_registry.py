@@ -8,7 +8,7 @@ from gateway_app.access.command_access import ALWAYS_ALLOWED, Scope
 from gateway_app.commands.base import Call, Command
 from gateway_app.commands.invocation import Invocation, parse
 from gateway_app.commands.registry import Registry, shipped
-from gateway_app.config.schema import PlatformAccess
+from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import ChatType
 from tests import pipeline
 
