@@ -17,7 +17,7 @@ from gateway_app.access import audit, rules
 from gateway_app.access.command_access import Scope
 from gateway_app.commands import registry
 from gateway_app.commands.base import Call, Command
-from gateway_app.models import TranscriptMessage, Turn, TurnStep
+from gateway_app.models import OutboundPart, TranscriptMessage, Turn, TurnStep
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.cli.conversation import ask, source_of_terminal
 from gateway_app.sessions.source import ChatType
@@ -188,12 +188,13 @@ class CrashTests(CommandTestCase):
         # Seen to fail with `AND fence = %s` taken out of lanes.holding_or_releasing().
         pipeline.accept("/do it")
         sleeper = opening.claim_and_open(session_key=pipeline.context().session_key)
-        assert sleeper and sleeper.invocation
         expire_leases()
-        self.answer()
+        successor = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert sleeper and sleeper.invocation and successor and successor.invocation == sleeper.invocation
         with self.assertRaises(lanes.LaneLost):
             runner.close(sleeper, runner.Outcome(state=TurnState.DONE, reply="from the sleeper"))
-        self.assertEqual(self.platform.texts, ["did it"])
+        runner.close(successor, runner.Outcome(state=TurnState.DONE, reply="from its successor"))
+        self.assertEqual(OutboundPart.objects.get().text, "from its successor")
 
 
 class AccessTests(CommandTestCase):
