@@ -9,7 +9,7 @@ import tempfile
 import types
 from pathlib import Path
 from typing import Any
-from unittest import TestCase
+from unittest import TestCase, mock
 
 from django.core.management import get_commands
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
@@ -18,6 +18,8 @@ from docs import generate
 from docs.configuration import EXAMPLE
 from gateway_app.agent.ai_agent import handle_function_call
 from gateway_app.agent.registry import Registry
+from gateway_app.commands import registry as commands
+from gateway_app.commands.registry import Registry as CommandRegistry
 from gateway_app.config.catalogue import BY_VARIABLE, FILE_VARIABLES, SETTINGS
 from gateway_app.config.loading import build
 from gateway_app.config.sources import read
@@ -27,6 +29,7 @@ from gateway_app.platforms.lease import ListenerLease
 from gateway_app.platforms.receiving import ringer
 from tests import pipeline
 from tests.configuration import open_to_all
+from tests.pipeline_case import PipelineTestCase
 
 PAGES = [generate.ROOT / "README.md", *sorted(generate.DOCS.rglob("*.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|\b(?:src|href|srcset)=\"([^\"]+)\"")
@@ -122,6 +125,16 @@ class ToolExampleTests(SimpleTestCase):
             )
             found = json.loads(asyncio.run(call))
             self.assertEqual({key: str(value).partition(";")[0] for key, value in found.items()}, as_text(answer))
+
+
+class CommandExampleTests(PipelineTestCase):
+    def test_the_command_of_the_guide_works(self) -> None:
+        found = CommandRegistry([example("Add a command").COMMAND])
+        with mock.patch.object(commands, "shipped", lambda: found):
+            for text in ("hello", "/count", "/length"):
+                pipeline.accept(text)
+                self.answer()
+        self.assertEqual(self.platform.texts[1:], ["2 messages were said in this conversation."] * 2)
 
 
 class PlatformExampleTests(TransactionTestCase):
