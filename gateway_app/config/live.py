@@ -1,13 +1,14 @@
 """The configuration in force in this process, and how a change of its files gets into it.
 
-Each process looks at the files by itself, once a second at most, whenever somebody asks for the configuration. Only
-what is safe to change while messages are on their way is taken over; for the rest the log says that a restart is
-needed. A file that cannot be used changes nothing. Whoever derives something from the configuration compares the
-object: a change is always another one.
+Each process looks at the files by itself, once a second: whenever somebody asks for the configuration, and by the clock
+where it runs for long. Only what is safe to change while messages are on their way is taken over; for the rest the log
+says that a restart is needed. A file that cannot be used changes nothing. Whoever derives something from the
+configuration compares the object: a change is always another one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -111,6 +112,13 @@ def config() -> Config:
 def reload_if_changed() -> bool:
     """Looks at the files now, for those who have a clock and no message. Returns whether anything else holds now."""
     return _watch.look()
+
+
+async def watch() -> None:
+    """Looks at the files once a second until it is cancelled, for processes that nobody may write to for hours."""
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        reload_if_changed()
 
 
 def warn() -> None:

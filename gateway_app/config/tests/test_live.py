@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -221,6 +222,21 @@ class ClockTests(LiveCase):
         self.assertEqual(self.allowed, ("1",))
         self.watch.next_check = 0
         self.assertEqual(self.allowed, ("4",))
+
+    def test_by_the_clock_it_is_taken_up_although_nobody_asks(self) -> None:
+        self.write(self.yaml, "telegram: {allow_from: [4]}\n")
+        before = settings.CONFIG
+
+        async def until_changed() -> None:
+            watching = asyncio.create_task(live.watch())
+            async with asyncio.timeout(10):
+                while settings.CONFIG is before:
+                    await asyncio.sleep(0.01)
+            watching.cancel()
+
+        with mock.patch.object(live, "CHECK_SECONDS", 0.01):
+            asyncio.run(until_changed())
+        self.assertEqual(settings.CONFIG.access.platforms["telegram"].allow_from, ("4",))
 
     def test_many_threads_see_one_configuration_or_the_other(self) -> None:
         seen: set[tuple[str, ...]] = set()
