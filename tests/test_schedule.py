@@ -93,4 +93,4 @@ class ConcurrentScheduleTests(TransactionTestCase):
             self.assertTrue(other.is_alive())
         other.join(20)
         self.assertIsInstance(results[0], int)
-        self.assertEqual(PeriodicTask.objects.count(), 2)
+        self.assertEqual(PeriodicTask.objects.count(), 3)
