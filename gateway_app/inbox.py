@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway_app import channels, lanes, metrics
-from gateway_app.access import people
+from gateway_app.access import people, strangers
+from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
@@ -47,6 +48,8 @@ class Accepted:
     """The answer given to each event that was refused, by event id."""
     denied: set[str] = field(default_factory=set)
     """Events whose sender may not speak; nothing of them is kept."""
+    chats: list[str] = field(default_factory=list)
+    """Delivery lanes in which an answer to somebody unknown waits, to be rung for (`doorbell.ring_delivery`)."""
 
 
 def accept(
@@ -57,33 +60,36 @@ def accept(
 ) -> Accepted:
     """Writes a batch of events in one transaction: inbox rows, sessions and channels.
 
-    Denied senders are dropped first and cost no transaction. An event that is known already changes nothing.
-    One that is too long, or finds its session full, is recorded with a refusal in the outbox. The caller
-    acknowledges the platform after this returns, and then rings (`doorbell.ring`). `assert_held` runs within
-    the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then nothing is
-    written and the platform must not be acknowledged.
+    Denied senders are dropped first and cost no transaction. Who is unknown may get a pairing code, in a transaction
+    of its own after this one: a process that dies between them, or before the platform is acknowledged, leaves the
+    event to come again. An event that is known already changes nothing. One that is too long, or finds its session
+    full, is recorded with a refusal in the outbox. The caller acknowledges the platform after this returns, and then
+    rings (`doorbell`). `assert_held` runs within the transaction and raises if the caller may no longer accept.
+    Raises `django.db.Error`; then the platform must not be acknowledged.
     """
     accepted = Accepted()
     welcome: dict[str, list[InboundEvent]] = {}
+    denied: list[tuple[InboundEvent, Decision]] = []
     for event in events:
         decision = gatekeeper.decide(event.source)
         if decision.is_allowed:
             welcome.setdefault(session_key(event.source), []).append(_cleaned(event))
         else:
             accepted.denied.add(event.event_id)
+            denied.append((event, decision))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome="denied").inc()
             log.info(
                 "Denied %s user %r in chat %r: %s.",
                 event.source.platform, event.source.user_id, event.source.chat_id, decision.rule,
             )  # fmt: skip
-    if not welcome and not unreadable:
-        return accepted
-    with transaction.atomic():
-        if assert_held:
-            assert_held()
-        _record_unreadable(unreadable)
-        if welcome:
-            _record(welcome, accepted)
+    if welcome or unreadable:
+        with transaction.atomic():
+            if assert_held:
+                assert_held()
+            _record_unreadable(unreadable)
+            if welcome:
+                _record(welcome, accepted)
+    accepted.chats = strangers.answer(denied)
     return accepted
 
 

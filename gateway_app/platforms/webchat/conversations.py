@@ -20,6 +20,7 @@ from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.base import InboundEvent
+from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 
@@ -226,7 +227,7 @@ def news(chat_id: str, *, after: Cursor) -> News:
 
 
 INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
-OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state")
+OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed")
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
@@ -246,7 +247,7 @@ def outbound_item(row: dict[str, Any]) -> Item:
         "id": f"out-{row['id']}",
         "from": "agent",
         "seq": row["seq"],
-        "text": row["text"],
+        "text": PLACEHOLDER if row["is_sealed"] else row["text"],
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},
