@@ -349,7 +349,27 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
+def decisions_page() -> str:
+    """docs/reference/decisions.md: the table that the tests hold, as `decide()` answers it."""
+    from gateway_app.access.decision import decide
+    from gateway_app.access.tests.decision_table import NOW, TABLE
+
+    lines = [
+        "# Who may speak\n\n",
+        NOTE.format(source="gateway_app/access/tests/decision_table.py"),
+        "What comes of which facts. The layers are asked in the order of `Ground` in"
+        " `gateway_app/access/decision.py`; the first that has something to say decides. Why the order is as it"
+        " is: [ADR 17](../adr/0017-allowances-only-add-and-a-ban-comes-first.md).\n\n",
+        "| | Layer | Rule |\n|---|---|---|\n",
+    ]
+    for row in TABLE:
+        decision = decide(row.asked(), row.facts(), at=NOW)
+        lines.append(_row(row.sentence(), decision.ground.value, f"`{decision.rule}`"))
+    return "".join(lines)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "decisions.md": decisions_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
     "metrics.md": metrics_page,

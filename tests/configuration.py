@@ -10,18 +10,26 @@ from django.test import override_settings
 from gateway_app.config.schema import Config
 
 
-def configured(**changes: Any) -> override_settings:
-    """Overrides parts of the configuration, such as `access={"platforms": {"telegram": {"allow_all_users": True}}}`."""
-    return override_settings(CONFIG=Config.model_validate(_merged(settings.CONFIG.model_dump(), changes)))
+class configured(override_settings):
+    """`configured(access={"platforms": {"telegram": {"allow_all_users": True}}})`, as decorator or context manager.
+
+    The changes are merged into the configuration in force, level by level, and validated. One in another adds to it.
+    """
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self.changes = changes
+
+    def decorate_class(self, cls: Any) -> Any:
+        self.options = {"CONFIG": settings.CONFIG.changed(**self.changes)}
+        return super().decorate_class(cls)
+
+    def enable(self) -> None:
+        config: Config = settings.CONFIG
+        self.options = {"CONFIG": config.changed(**self.changes)}
+        super().enable()
 
 
-def open_to_all(platform: str) -> override_settings:
+def open_to_all(platform: str) -> configured:
     """Lets everybody speak on one platform."""
     return configured(access={"platforms": {platform: {"allow_all_users": True}}})
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for key, value in new.items():
-        merged[key] = _merged(old.get(key) or {}, value) if isinstance(value, dict) else value
-    return merged

@@ -12,8 +12,8 @@ from unittest import mock
 
 from django.core.exceptions import ImproperlyConfigured
 from django.test import SimpleTestCase
-
 from hermes_site.environment import Environment, generated_secret, load_dotenv
+
 from tests.processes import ROOT
 
 

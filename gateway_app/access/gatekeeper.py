@@ -19,7 +19,7 @@ from django.db import connection
 from gateway_app import clock
 from gateway_app.access.decision import Decision, Facts, PlatformFacts, RuleFact, RuleKey, decide
 from gateway_app.config import live
-from gateway_app.config.schema import Access, PlatformAccess
+from gateway_app.config.schema.access import Access, PlatformAccess
 from gateway_app.models import AccessRule, AccessState
 from gateway_app.sessions.source import SessionSource
 

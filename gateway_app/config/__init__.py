@@ -1,1 +1,1 @@
-"""The configuration: one typed schema, the sources it is read from, and what is in force now."""
+"""The configuration: one schema, read from the environment and from files, and taken up again where those change."""

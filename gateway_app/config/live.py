@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from gateway_app.config.schema import Config
+from .schema import Config
 
 
 def config() -> Config:
-    return settings.CONFIG
+    """The configuration in force. An immutable object: another one takes its place where a file changes."""
+    found: Config = settings.CONFIG
+    return found

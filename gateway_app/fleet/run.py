@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -51,7 +50,7 @@ def up(console: Console) -> int:
             return ALREADY_RUNNING
         require_free(*settings.HERMES_BIND)
         with _own_files():
-            composition = compose(os.environ)
+            composition = compose(settings.CONFIG)
             record.write(RECORD, RunRecord.of_this_process(site=site_origin(), environment=composition.recorded))
         try:
             asyncio.run(_run(console, composition))

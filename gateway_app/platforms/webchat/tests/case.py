@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from unittest import mock
@@ -67,6 +68,7 @@ class WebchatCase(TransactionTestCase):
 
     def answer(self, reply: str) -> None:
         self.close_turn(self.open_turn(), reply)
+        time.sleep(0.002)  # SQLite's clock counts milliseconds, and people write later than that
 
     def send(self, text: str, *, key: str) -> None:
         """The agent says something unasked."""
