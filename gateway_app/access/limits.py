@@ -69,7 +69,12 @@ class Charge:
     def __init__(self, events: Sequence[InboundEvent]) -> None:
         self._rates = rates()
         self._events = events
-        self._demands = [_demand(event.source, self._rates) for event in events]
+        self._demands: list[Demand] = []
+        """What each event takes; nothing where it stands in the batch a second time, or is a row already."""
+        seen: set[str] = set()
+        for event in events:
+            self._demands.append(() if event.event_id in seen else _demand(event.source, self._rates))
+            seen.add(event.event_id)
         self._waits = [0.0] * len(events)
         self._store: RedisBuckets | None = None
         self._surplus: Counter[Bucket] = Counter()
@@ -95,21 +100,37 @@ class Charge:
             return {}
         if self._store is None:
             self._waits = take_from_table(self._demands, self._rates)
-        refused = {event.event_id: wait for event, wait in zip(self._events, self._waits, strict=True) if wait}
-        if not refused:
+        if not any(self._waits):
             return {}
-        taken = {event.event_id for event, wait in zip(self._events, self._waits, strict=True) if not wait}
-        events = [event for event in self._events if event.event_id in refused]
-        for event_id in taken | _known(events):
-            refused.pop(event_id, None)
-        return _turned_away([event for event in events if event.event_id in refused], refused)
+        self._spare_known()
+        return _turned_away({event: wait for event, wait in zip(self._events, self._waits, strict=True) if wait})
+
+    def _spare_known(self) -> None:
+        """Has events that are rows already take nothing, and refused ones try again for what that leaves."""
+        known = _known(self._events)
+        freed = self._taken_by(known)
+        for place, event in enumerate(self._events):
+            if event.event_id in known:
+                self._demands[place], self._waits[place] = (), 0.0
+        refused = [place for place, wait in enumerate(self._waits) if wait]
+        if not freed:
+            return
+        demands = [self._demands[place] for place in refused]
+        if self._store is None:
+            give_back_to_table(freed)
+            waits = take_from_table(demands, self._rates)
+        else:
+            self._store.give_back(freed)
+            try:
+                waits = self._store.take(demands, self._rates)
+            except RedisAway:
+                return
+        for place, wait in zip(refused, waits, strict=True):
+            self._waits[place] = wait
 
     def give_back(self, event_ids: Collection[str]) -> None:
         """Gives back what these events took: they were rows already. Must run in the transaction."""
-        charged = zip(self._events, self._demands, self._waits, strict=True)
-        surplus = Counter(
-            bucket for event, demand, wait in charged if not wait and event.event_id in event_ids for bucket in demand
-        )
+        surplus = self._taken_by(event_ids)
         if self._store is None:
             give_back_to_table(surplus)
         else:
@@ -119,11 +140,15 @@ class Charge:
         """Tells Redis what is given back: the surplus, or everything where nothing was committed."""
         if self._store is None:
             return
-        if not is_committed:
-            taken = zip(self._demands, self._waits, strict=True)
-            self._surplus = Counter(bucket for demand, wait in taken if not wait for bucket in demand)
-        if self._surplus:
-            self._store.give_back(self._surplus)
+        back = self._surplus if is_committed else self._taken_by({event.event_id for event in self._events})
+        if back:
+            self._store.give_back(back)
+
+    def _taken_by(self, event_ids: Collection[str]) -> Counter[Bucket]:
+        charged = zip(self._events, self._demands, self._waits, strict=True)
+        return Counter(
+            bucket for event, demand, wait in charged if not wait and event.event_id in event_ids for bucket in demand
+        )
 
 
 @contextmanager
@@ -203,15 +228,15 @@ def _known(events: Sequence[InboundEvent]) -> set[str]:
     return found
 
 
-def _turned_away(events: Sequence[InboundEvent], waits: dict[str, float]) -> dict[str, Limited]:
+def _turned_away(waits: dict[InboundEvent, float]) -> dict[str, Limited]:
     """Opens the windows of the events' chats, and tells those whose window was not open yet."""
-    if not events:
+    if not waits:
         return {}
     now = clock.read()
-    limited = {event.event_id: _limited(waits[event.event_id], at=now) for event in events}
-    first = {_chat(event.source): event for event in reversed(events) if not _is_answered(event.source.platform)}
+    limited = {event.event_id: _limited(wait, at=now) for event, wait in waits.items()}
+    first = {_chat(event.source): event for event in reversed(waits) if not _is_answered(event.source.platform)}
     for bucket, opened_at in _open_windows(first):
-        source = first[bucket].source
+        event, source = first[bucket], first[bucket].source
         log.info("Turned messages in %s chat %r away: they come too fast.", source.platform, source.chat_id)
         outbox.enqueue(
             outbox.Draft(
@@ -220,8 +245,8 @@ def _turned_away(events: Sequence[InboundEvent], waits: dict[str, float]) -> dic
                 account=source.account,
                 chat_id=source.chat_id,
                 thread_id=source.thread_id,
-                reply_to=first[bucket].message_id,
-                text=limited[first[bucket].event_id].text,
+                reply_to=event.message_id,
+                text=limited[event.event_id].text,
             )
         )
     return limited
