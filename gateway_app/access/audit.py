@@ -91,12 +91,17 @@ def open_ledger() -> Ledger:
     return Ledger(version + 1, moment, count, head)
 
 
-def chained(entry: AuditEntry) -> str:
-    """The hash of a row, which covers the hash of the row before it."""
+def as_json(entry: AuditEntry) -> dict[str, Any]:
+    """A row as JSON has it, but for its hash."""
     values = {name: getattr(entry, name) for name in HASHED}
     values["at"] = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
     values["door"], values["action"] = str(entry.door), str(entry.action)
-    text = json.dumps(values, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return values
+
+
+def chained(entry: AuditEntry) -> str:
+    """The hash of a row, which covers the hash of the row before it."""
+    text = json.dumps(as_json(entry), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -11,6 +11,8 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
 from gateway_app import schedule
+from gateway_app.access import configuration
+from gateway_app.config import live
 from gateway_app.platforms.webchat.signin import make_link
 
 ADMIN_NAME = "admin"
@@ -33,6 +35,7 @@ def prepare() -> Administrator | None:
     try:
         call_command("migrate", interactive=False, verbosity=0)
         schedule.ensure()
+        configuration.note(live.config())
         made = ensure_administrator()
     except OperationalError as error:
         # The driver's message names address and reason, never the password.
