@@ -29,7 +29,7 @@ from gateway_app.config import live
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage, RateBucket
 from gateway_app.platforms import registry
-from gateway_app.platforms.base import InboundEvent
+from gateway_app.platforms.base import InboundEvent, Platform
 from gateway_app.redis_address import redis_address
 from gateway_app.sessions.source import SessionSource
 
@@ -190,7 +190,8 @@ def prune() -> int:
 
 
 def _demand(source: SessionSource, rates: Rates) -> Demand:
-    if not rates or not _is_limited(source.platform):
+    platform = _platform(source.platform)
+    if not rates or (platform and not platform.is_limited):
         return ()
     demand = []
     if BucketKind.CHAT in rates:
@@ -200,11 +201,12 @@ def _demand(source: SessionSource, rates: Rates) -> Demand:
     return tuple(demand)
 
 
-def _is_limited(platform: str) -> bool:
+def _platform(name: str) -> Platform | None:
+    """Nothing for one that is not in this installation's code, whose events are limited and not answered."""
     try:
-        return registry.get(platform).is_limited
+        return registry.get(name)
     except LookupError:
-        return True
+        return None
 
 
 def _chat(source: SessionSource) -> Bucket:
@@ -234,7 +236,7 @@ def _turned_away(waits: dict[InboundEvent, float]) -> dict[str, Limited]:
         return {}
     now = clock.read()
     limited = {event.event_id: _limited(wait, at=now) for event, wait in waits.items()}
-    first = {_chat(event.source): event for event in reversed(waits) if not _is_answered(event.source.platform)}
+    first = {_chat(event.source): event for event in reversed(waits) if _wants_notice(event.source.platform)}
     for bucket, opened_at in _open_windows(first):
         event, source = first[bucket], first[bucket].source
         log.info("Turned messages in %s chat %r away: they come too fast.", source.platform, source.chat_id)
@@ -252,11 +254,9 @@ def _turned_away(waits: dict[InboundEvent, float]) -> dict[str, Limited]:
     return limited
 
 
-def _is_answered(platform: str) -> bool:
-    try:
-        return registry.get(platform).answers_requests
-    except LookupError:
-        return True
+def _wants_notice(name: str) -> bool:
+    platform = _platform(name)
+    return platform is not None and not platform.answers_requests
 
 
 def _limited(wait: float, *, at: datetime) -> Limited:

@@ -9,8 +9,9 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.test import AsyncClient, override_settings
 
-from gateway_app.models import InboundMessage, WebConversation
+from gateway_app.models import InboundMessage, OutboundPart, WebConversation
 from gateway_app.platforms.webchat import conversations, views
+from tests.configuration import configured
 
 from .case import Events, WebchatCase, until, web_process
 
