@@ -151,7 +151,15 @@ def _values(metric: str, label: str) -> str:
     from gateway_app.models.turn import TurnState
 
     known: dict[tuple[str, str], Iterable[str]] = {
-        ("hermes_inbound", "outcome"): ("accepted", "duplicate", "refused", "denied", "unreadable", "ignored"),
+        ("hermes_inbound", "outcome"): (
+            "accepted",
+            "duplicate",
+            "refused",
+            "limited",
+            "denied",
+            "unreadable",
+            "ignored",
+        ),
         ("hermes_rings", "outcome"): ("published", "failed"),
         ("hermes_turns", "outcome"): (state.value for state in TurnState if state is not TurnState.RUNNING),
         ("hermes_model_tokens", "kind"): ("prompt", "completion"),
