@@ -54,6 +54,7 @@ __all__ = [
     "UnknownPlatform",
     "UnknownRequest",
     "approve",
+    "checked_platform",
     "clear",
     "deny",
     "expire_due",
@@ -137,7 +138,7 @@ def approve(*, by: Actor, request_id: int | None = None, platform: str = "", cod
     if (request_id is None) == (not code):
         raise PairingError("Name the request by its number, or by its platform and its code.")
     if request_id is None:
-        platform = _checked_platform(platform)
+        platform = checked_platform(platform)
     with transaction.atomic(durable=request_id is None):
         ledger = audit.open_ledger()
         _expire(ledger)
@@ -169,7 +170,7 @@ def deny(*, request_id: int, by: Actor, reason: str = "") -> PairingRequest:
 
 def clear(*, by: Actor, platform: str = "") -> int:
     """Drops every request that waits, on one platform or on all, each with its audit row; returns how many."""
-    chosen = {"platform": _checked_platform(platform)} if platform else {}
+    chosen = {"platform": checked_platform(platform)} if platform else {}
     with transaction.atomic():
         ledger = audit.open_ledger()
         _expire(ledger)
@@ -206,6 +207,14 @@ def locked_until(platform: str) -> datetime | None:
 def platforms() -> list[str]:
     """The platforms on which people can be paired."""
     return [name for name in registry.names() if registry.get(name).can_pair]
+
+
+def checked_platform(name: str) -> str:
+    """`name` as platforms are named. Raises `UnknownPlatform` where nobody can be paired on it."""
+    found, known = name.strip().lower(), platforms()
+    if found not in known:
+        raise UnknownPlatform(f"The platform is {name[:40]!r}; allowed: {', '.join(known)}.")
+    return found
 
 
 def _can_be_paired(source: SessionSource) -> bool:
@@ -378,13 +387,6 @@ def _expire(ledger: Ledger) -> int:
 def _locked_until(platform: str, *, now: datetime) -> datetime | None:
     guard = PairingGuard.objects.filter(platform=platform, locked_until__gt=now).first()
     return guard.locked_until if guard else None
-
-
-def _checked_platform(name: str) -> str:
-    found, known = name.strip().lower(), platforms()
-    if found not in known:
-        raise UnknownPlatform(f"The platform is {name[:40]!r}; allowed: {', '.join(known)}.")
-    return found
 
 
 def _tell(found: PairingRequest, what: str, text: str, *, is_secret: bool = False) -> str:

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
+from gateway_app.access.limits import Limited
 from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
@@ -37,6 +38,15 @@ Item = dict[str, Any]
 
 class Denied(Exception):
     """No list allows the person to speak to the agent; the text tells them so."""
+
+
+class TooFast(Exception):
+    """The person writes more than the inbound limits allow; the text tells them so."""
+
+    def __init__(self, limited: Limited) -> None:
+        super().__init__(limited.text)
+        self.seconds = limited.seconds
+        """Until the next message is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ def denial(user: User) -> str:
     """What a person is told whom no list allows."""
     return (
         f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
-        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS and restart the web process."
+        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS."
     )
 
 
@@ -145,7 +155,7 @@ def rename(user: User, chat_id: str, *, title: str) -> str:
 
 def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
     """Puts `text` into the inbox. The page's `client_id` names it within the conversation: the same one again changes
-    nothing. Raises `Denied`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
+    nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
     """
     conversation = owned(user, chat_id)
     event = InboundEvent(
@@ -155,6 +165,8 @@ def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
         accepted = accept([event])
         if event.event_id in accepted.denied:
             raise Denied(denial(user))
+        if event.event_id in accepted.limited:
+            raise TooFast(accepted.limited[event.event_id])
         if event.event_id in accepted.event_ids:
             WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
             if not conversation.title:
