@@ -5,6 +5,8 @@ What an operator can set is in `gateway_app/config/schema/`, each with its unit 
 
 from __future__ import annotations
 
+import ipaddress
+from datetime import timedelta
 from pathlib import Path
 
 from kombu.entity import Exchange
@@ -33,7 +35,9 @@ ALLOWED_HOSTS = list(CONFIG.site.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(CONFIG.site.trusted_origins)
 SECURE_COOKIES = CONFIG.site.secure_cookies
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+"""Lax, so that a link from a mail opens a page signed in; what changes anything is never a GET."""
 SESSION_COOKIE_AGE = CONFIG.site.session_days * 86_400
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -48,6 +52,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "django_celery_beat",
     "gateway_app",
     "gateway_app.platforms.webchat",
@@ -62,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "hermes_site.urls"
 ASGI_APPLICATION = "hermes_site.asgi.application"
@@ -85,6 +91,25 @@ AUTH_PASSWORD_VALIDATORS = [
 ADMIN_PATH = CONFIG.site.admin_path
 LOGIN_FAILURES = CONFIG.site.login_failures
 LOGIN_LOCK_SECONDS = CONFIG.site.login_lock_seconds
+TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in CONFIG.site.trusted_proxies]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # the first: it refuses before a password is looked at
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_LOCK_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+"""Who goes on trying while locked out costs no write, and does not make the wait of others at the address longer."""
+AXES_CLIENT_IP_CALLABLE = "hermes_site.sign_in.client_address"
+AXES_USERNAME_CALLABLE = "hermes_site.sign_in.counted_name"
+AXES_LOCKOUT_CALLABLE = "hermes_site.sign_in.locked_out"
+AXES_SENSITIVE_PARAMETERS = ["username"]
+"""Beside passwords, which it never logs: people type those into the wrong field."""
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "webchat:index"
 LOGOUT_REDIRECT_URL = "sign-in"

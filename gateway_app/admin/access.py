@@ -21,6 +21,7 @@ from gateway_app.access.decision import Decision
 from gateway_app.access.standing import Standing, because
 from gateway_app.models import AccessRule
 from gateway_app.models.audit import Door
+from gateway_app.platforms import registry
 
 from .base import ReadOnlyAdmin, label, link
 
@@ -58,6 +59,10 @@ class AccessAdmin(ReadOnlyAdmin):
     def subject(self, row: Any) -> str:
         """What the audit calls the row."""
         raise NotImplementedError
+
+    def line(self, row: Any) -> str:
+        """The row as a question names it."""
+        return str(row)
 
     def page_of(self, row: Model) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
@@ -97,7 +102,7 @@ class AccessAdmin(ReadOnlyAdmin):
             "deed": deed,
             "count": min(len(shown), AT_ONCE),
             "has_more": len(shown) > AT_ONCE,
-            "lines": [str(row) for row in shown[:SHOWN]],
+            "lines": [self.line(row) for row in shown[:SHOWN]],
             "more": max(0, min(len(shown), AT_ONCE) - SHOWN),
             "reason_chars": REASON_CHARS,
             "kept": kept(request),
@@ -111,6 +116,12 @@ def kept(request: HttpRequest) -> list[tuple[str, str]]:
     """What a list's action was asked with, for the page that asks back."""
     names = ("action", "_selected_action", "select_across", "index")
     return [(name, value) for name in names for value in request.POST.getlist(name)]
+
+
+def platform_choices() -> list[tuple[str, str]]:
+    """The platforms, those first on which strangers turn up."""
+    names = sorted(registry.names(), key=lambda name: not registry.get(name).can_pair)
+    return [(name, name) for name in names]
 
 
 def actor(request: HttpRequest) -> Actor:

@@ -25,11 +25,10 @@ from unfold.widgets import (
 from gateway_app.access import rules
 from gateway_app.access.standing import because
 from gateway_app.models import AccessRule
-from gateway_app.models.access import Effect, SubjectKind
-from gateway_app.platforms import registry
+from gateway_app.models.access import Effect, Origin, SubjectKind
 
 from . import access_simulator
-from .access import REASON_CHARS, AccessAdmin, Deed, actor, warn_of
+from .access import REASON_CHARS, AccessAdmin, Deed, actor, platform_choices, warn_of
 from .base import PlatformFilter, clamped, label, long_text, shorten, when
 
 
@@ -96,8 +95,8 @@ class NewRuleForm(RuleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        platforms = [("", "every platform (for people only)"), *((name, name) for name in registry.names())]
-        self.fields["platform"].choices = platforms  # type: ignore[attr-defined]
+        choices = [*platform_choices(), ("", "every platform (people only)")]
+        self.fields["platform"].choices = choices  # type: ignore[attr-defined]
 
     def _identity(self) -> dict[str, Any]:
         return _identity(*(self.cleaned_data[name] for name in ("effect", "subject", "platform", "subject_id")))
@@ -125,7 +124,7 @@ class ForceFilter(DropdownFilter):  # type: ignore[misc]
 
 @admin.register(AccessRule)
 class AccessRuleAdmin(AccessAdmin):
-    list_display = ["rule", "whom", "called", "platform_name", "origin_name", "ends", "note_excerpt", "changed"]
+    list_display = ["rule", "whom", "called", "platform_name", "origin_name", "ends", "note_excerpt"]
     list_filter = [
         ForceFilter, ("effect", ChoicesDropdownFilter), PlatformFilter, ("subject", ChoicesDropdownFilter),
         ("origin", ChoicesDropdownFilter),
@@ -292,7 +291,7 @@ class AccessRuleAdmin(AccessAdmin):
 
     @display(description="Origin")
     def origin_name(self, row: AccessRule) -> str:
-        return row.get_origin_display()
+        return "operator" if row.origin == Origin.MANUAL else "pairing"
 
     @display(description="Ends")
     def ends(self, row: AccessRule) -> SafeString | str:

@@ -11,10 +11,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, 
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.ladder import Rung, deciding, ladder
 from gateway_app.access.rules import LONGEST_ID
-from gateway_app.platforms import registry
 from gateway_app.sessions.source import ChatType, SessionSource
 
-from .access import reasoned, verdict
+from .access import platform_choices, reasoned, verdict
 
 CHAT_TYPES = [
     (ChatType.DM, "direct message"),
@@ -40,7 +39,7 @@ class QuestionForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["platform"].choices = [(name, name) for name in registry.names()]  # type: ignore[attr-defined]
+        self.fields["platform"].choices = platform_choices()  # type: ignore[attr-defined]
 
     def source(self) -> SessionSource:
         given = self.cleaned_data

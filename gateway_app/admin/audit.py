@@ -67,7 +67,7 @@ class SubjectFilter(TextFilter):  # type: ignore[misc]
 @admin.register(AuditEntry)
 class AuditAdmin(ReadOnlyAdmin):
     change_form_template = "gateway_app/admin/audit_entry.html"
-    list_display = ["number", "when", "what", "platform", "whom", "actor", "door_name", "reason_excerpt"]
+    list_display = ["number", "when", "what", "platform", "whom", "by", "reason_excerpt"]
     list_filter = [
         ("action", ChoicesDropdownFilter), ("door", ChoicesDropdownFilter), PlatformFilter, TimeFilter, ActorFilter,
         SubjectFilter,
@@ -157,6 +157,10 @@ class AuditAdmin(ReadOnlyAdmin):
     @display(description="Subject")
     def whom(self, row: AuditEntry) -> str:
         return shorten(row.subject, length=40)
+
+    @display(description="By")
+    def by(self, row: AuditEntry) -> str:
+        return f"{row.actor}, {row.get_door_display()}"
 
     @display(description="Door")
     def door_name(self, row: AuditEntry) -> str:

@@ -19,7 +19,6 @@ from unfold.decorators import action, display
 
 from gateway_app.access import pairing
 from gateway_app.access.pairing_errors import named
-from gateway_app.duration import duration
 from gateway_app.models import PairingGuard, PairingRequest
 from gateway_app.models.pairing import PairingState
 
@@ -78,6 +77,10 @@ class PairingAdmin(AccessAdmin):
         ),
         ("Decision", {"fields": [("decided", "decided_by"), "full_reason"]}),
     ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[tuple[str | None, dict[str, Any]]]:
+        fieldsets: list[tuple[str | None, dict[str, Any]]] = super().get_fieldsets(request, obj)
+        return fieldsets[:1] if obj and obj.state == PairingState.PENDING else fieldsets
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         if request.GET.get(StateFilter.parameter_name):
@@ -194,13 +197,13 @@ class PairingAdmin(AccessAdmin):
 
     @display(description="First message")
     def first_message(self, row: PairingRequest) -> str:
-        return f"{row.message_chars:,} characters, {row.requested_at:%H:%M} UTC"
+        count = "1 character" if row.message_chars == 1 else f"{row.message_chars:,} characters"
+        return f"{count} at {row.requested_at:%H:%M}"
 
     @display(description="Age")
     def age(self, row: PairingRequest) -> str:
-        seconds = (timezone.now() - row.requested_at).total_seconds()
-        left = duration(max(0.0, pairing.CODE_SECONDS - seconds))
-        return f"{duration(max(0.0, seconds))}, {left} left"
+        minutes = max(0, int((timezone.now() - row.requested_at).total_seconds() // 60))
+        return f"{minutes} min, {max(0, pairing.CODE_SECONDS // 60 - minutes)} left"
 
     @display(description="State")
     def state_label(self, row: PairingRequest) -> SafeString:

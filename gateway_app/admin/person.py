@@ -185,13 +185,15 @@ class PersonAdmin(AccessAdmin):
         found = self._rules_of(row, effect).filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now())).first()
         if found:
             end = f", until {found.expires_at:%Y-%m-%d %H:%M} UTC" if found.expires_at else ""
-            self.message_user(request, f"{row} is {became} already, by rule #{found.pk}{end}.", messages.INFO)
+            self.message_user(
+                request, f"{self.line(row)} is {became} already, by rule #{found.pk}{end}.", messages.INFO
+            )
             return
         subject_id = row.user_id_alt or row.user_id
         put = rules.put(
             effect=effect, platform=row.platform, subject_id=subject_id, name=row.name, by=actor(request), reason=reason
         )
-        self.message_user(request, f"{row} is {became} by rule #{put.rule.pk}.", messages.SUCCESS)
+        self.message_user(request, f"{self.line(row)} is {became} by rule #{put.rule.pk}.", messages.SUCCESS)
 
     def _rules_of(self, row: Person, effect: Effect) -> QuerySet[AccessRule]:
         return AccessRule.objects.filter(
@@ -204,25 +206,32 @@ class PersonAdmin(AccessAdmin):
         count = len(removal.removed)
         if count:
             taken = "the allowance" if count == 1 else f"{count} allowances"
-            self.message_user(request, f"Took {taken} of {row} back.", messages.SUCCESS)
+            self.message_user(request, f"Took {taken} of {self.line(row)} back.", messages.SUCCESS)
         else:
-            self.message_user(request, f"There was no allowance that names {row}.", messages.WARNING)
-        warn_of(self, request, str(row), removal.standing)
+            self.message_user(request, f"There was no allowance that names {self.line(row)}.", messages.WARNING)
+        warn_of(self, request, self.line(row), removal.standing)
 
     def _lift(self, request: HttpRequest, row: Person, reason: str) -> None:
         lifted = 0
         for ban in self._rules_of(row, Effect.DENY):
             lifted += len(rules.remove(rule_id=ban.pk, by=actor(request), reason=reason).removed)
         if lifted:
-            self.message_user(request, f"Lifted {lifted} ban{'' if lifted == 1 else 's'} of {row}.", messages.SUCCESS)
+            self.message_user(
+                request, f"Lifted {lifted} ban{'' if lifted == 1 else 's'} of {self.line(row)}.", messages.SUCCESS
+            )
         else:
-            self.message_user(request, f"There was no ban that names {row}.", messages.WARNING)
+            self.message_user(request, f"There was no ban that names {self.line(row)}.", messages.WARNING)
         self._warn_of_denial(request, row)
 
     def _warn_of_denial(self, request: HttpRequest, row: Person) -> None:
         found = standing(platform=row.platform, user_id=row.user_id, user_id_alt=row.user_id_alt).direct
         if not found.is_allowed:
-            self.message_user(request, f"{row} may still not speak: {because(found)}.", messages.WARNING)
+            self.message_user(request, f"{self.line(row)} may still not speak: {because(found)}.", messages.WARNING)
+
+    def line(self, row: Person) -> str:
+        """Names are what people call themselves, and two may look alike: the id stands beside it."""
+        name = f"{shorten(row.name, length=40)} " if row.name else ""
+        return f"{name}({row.platform} {shorten(row.user_id, length=40)})"
 
     def subject(self, row: Person) -> str:
         return row.user_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -22,6 +23,8 @@ ENTRY_LENGTH = 255
 """Characters of one entry of a list; no platform's id is longer."""
 ENTRY_WORDS = f"entries of at most {ENTRY_LENGTH} characters on one line, separated by commas"
 TEXT_WORDS = "a text"
+TAKEN_PATHS = frozenset({"chat", "healthz", "metrics", "readyz", "sign-in", "sign-out", "static"})
+"""Where the site has other pages than the admin's; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,17 @@ def read_admin_path(value: Any) -> str:
     path = read_text(value).strip("/")
     if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", path):
         raise Wrong("letters, digits, - and _ with / between them, for example admin")
+    if path.partition("/")[0] in TAKEN_PATHS:
+        raise Wrong(f"a path that does not begin with {', '.join(sorted(TAKEN_PATHS))}: other pages are there")
     return path
+
+
+def read_networks(value: Any) -> tuple[str, ...]:
+    """Networks such as `10.0.0.0/8`; an address alone is a network of one."""
+    try:
+        return tuple(str(ipaddress.ip_network(word, strict=False)) for word in read_words(value))
+    except ValueError:
+        raise Wrong("IP addresses or networks, for example 127.0.0.1 or 10.0.0.0/8") from None
 
 
 def read_folder(value: Any) -> Path:
@@ -131,6 +144,7 @@ Words = Annotated[tuple[str, ...], Kind("comma-separated list", read_words)]
 Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", read_commands)]
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
+Networks = Annotated[tuple[str, ...], Kind("comma-separated list of networks", read_networks)]
 AdminPath = Annotated[str, Kind("path", read_admin_path)]
 Bind = Annotated[tuple[str, int], Kind("host:port", addresses.read_bind)]
 HttpUrl = Annotated[str, Kind("URL, `http://`, `https://`", addresses.url_reader("http", "https"))]

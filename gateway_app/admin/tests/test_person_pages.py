@@ -94,10 +94,14 @@ class ActionTests(AccessCase):
         row = make_person(user_id="77", name="Zoë")
         self.assertIn("Allow these people?", self.content(page_of(row, "allow_one")))
         self.assertEqual(self.audited(), [])
-        self.assertRegex(self.said(page_of(row, "allow_one"), self.YES)[0], r"Zoë is allowed by rule #\d+\.")
+        self.assertRegex(
+            self.said(page_of(row, "allow_one"), self.YES)[0], r"Zoë \(telegram 77\) is allowed by rule #\d+\."
+        )
         self.assertTrue(self.speaks())
         self.assertIn("is allowed already", self.said(page_of(row, "allow_one"), self.YES)[0])
-        self.assertEqual(self.said(page_of(row, "revoke_one"), self.YES), ["Took the allowance of Zoë back."])
+        self.assertEqual(
+            self.said(page_of(row, "revoke_one"), self.YES), ["Took the allowance of Zoë (telegram 77) back."]
+        )
         self.assertFalse(self.speaks())
         who = self.user.username
         self.assertEqual(self.audited(), [("rule_added", "admin", who, "77"), ("rule_removed", "admin", who, "77")])
@@ -105,14 +109,18 @@ class ActionTests(AccessCase):
     def test_a_ban_beats_what_allows_and_is_lifted_again(self) -> None:
         row = make_person(user_id="77", name="Zoë")
         rules.allow(platform="telegram", subject_id="77", by=ANN)
-        self.assertRegex(self.said(page_of(row, "ban_one"), self.YES)[0], r"Zoë is banned by rule #\d+\.")
+        self.assertRegex(
+            self.said(page_of(row, "ban_one"), self.YES)[0], r"Zoë \(telegram 77\) is banned by rule #\d+\."
+        )
         self.assertFalse(self.speaks())
         said = self.said(page_of(row, "allow_one"), self.YES)
-        self.assertRegex(said[0], r"Zoë is allowed already, by rule #\d+\.")
-        self.assertRegex(said[1], r"Zoë may still not speak: deny rule #\d+")
-        self.assertEqual(self.said(page_of(row, "lift_one"), self.YES), ["Lifted 1 ban of Zoë."])
+        self.assertRegex(said[0], r"Zoë \(telegram 77\) is allowed already, by rule #\d+\.")
+        self.assertRegex(said[1], r"Zoë \(telegram 77\) may still not speak: deny rule #\d+")
+        self.assertEqual(self.said(page_of(row, "lift_one"), self.YES), ["Lifted 1 ban of Zoë (telegram 77)."])
         self.assertTrue(self.speaks())
-        self.assertEqual(self.said(page_of(row, "lift_one"), self.YES), ["There was no ban that names Zoë."])
+        self.assertEqual(
+            self.said(page_of(row, "lift_one"), self.YES), ["There was no ban that names Zoë (telegram 77)."]
+        )
         self.assertEqual([entry[0] for entry in self.audited()], ["rule_added", "rule_added", "rule_removed"])
 
     def test_note_and_end_of_a_rule_that_is_in_force_stay(self) -> None:
@@ -137,11 +145,13 @@ class ActionTests(AccessCase):
         row = make_person(user_id="77", name="Zoë")
         rules.allow(platform="telegram", subject_id="77", by=ANN)
         said = self.said(page_of(row, "revoke_one"), self.YES)
-        self.assertRegex(said[1], r"Zoë may still speak everywhere: TELEGRAM_ALLOWED_USERS \(.+\) lets them in\.")
+        self.assertRegex(
+            said[1], r"Zoë \(telegram 77\) may still speak everywhere: TELEGRAM_ALLOWED_USERS \(.+\) lets them in\."
+        )
         other = make_person(user_id="78", name="Ben")
         said = self.said(page_of(other, "revoke_one"), self.YES)
-        self.assertEqual(said[0], "There was no allowance that names Ben.")
-        self.assertIn("Ben may still speak in groups: TELEGRAM_GROUP_ALLOWED_USERS", said[1])
+        self.assertEqual(said[0], "There was no allowance that names Ben (telegram 78).")
+        self.assertIn("Ben (telegram 78) may still speak in groups: TELEGRAM_GROUP_ALLOWED_USERS", said[1])
         everybody = rules.allow(platform="", subject_id="79", by=ANN).rule
         said = self.said(page_of(make_person(user_id="79"), "revoke_one"), self.YES)
         self.assertIn(f"allow rule #{everybody.pk} (79 on every platform)", said[1])

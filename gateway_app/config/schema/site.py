@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway_app.config.kinds import AdminPath, Bind, Flag, Folder, Number, Text, Whole, Words
+from gateway_app.config.kinds import AdminPath, Bind, Flag, Folder, Networks, Number, Text, Whole, Words
 from gateway_app.config.setting import Section, setting
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -53,6 +53,9 @@ class Site(Section):
     """Wrong passwords in a row after which a name and an address cannot sign in for a while."""
     login_lock_seconds: Number = setting("HERMES_LOGIN_LOCK_SECONDS", 900, least=1, most=604_800)
     """How long that while is: long enough that guessing is hopeless, short enough to wait for."""
+    trusted_proxies: Networks = setting("HERMES_TRUSTED_PROXIES", ())
+    """Addresses or networks of proxies, such as 127.0.0.1 or 10.0.0.0/8, whose X-Forwarded-For is believed: wrong
+    passwords are counted by the address that it names. Without one all who come through a proxy share its address."""
     sign_in_link_seconds: Number = setting("HERMES_SIGN_IN_LINK_SECONDS", 86_400, least=1)
     """How long a sign-in link may wait for its one use: a day, since the first start may be looked at tomorrow."""
     web_threads: Whole = setting("HERMES_WEB_THREADS", 4, least=1, most=64)

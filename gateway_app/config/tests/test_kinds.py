@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.test import SimpleTestCase
 
 from gateway_app.config import addresses, kinds, values
 from gateway_app.config.catalogue import BY_VARIABLE
 from gateway_app.config.errors import Wrong
+from hermes_site.urls import urlpatterns
 
 
 class KindTests(SimpleTestCase):
@@ -67,6 +69,15 @@ class KindTests(SimpleTestCase):
     def test_the_admin_s_path_has_no_slashes_around_it(self) -> None:
         self.assertEqual([kinds.read_admin_path(word) for word in ("/a-b/C_1/", "admin")], ["a-b/C_1", "admin"])
         self.refused(kinds.read_admin_path, "/", "a//b", "a b", "a?b", "../x", "ä", allowed="letters, digits")
+        self.refused(kinds.read_admin_path, "chat", "/static/x", allowed="does not begin with chat, healthz")
+        for pattern in urlpatterns:
+            first = str(pattern.pattern).partition("/")[0]
+            self.assertIn(first, {"", settings.ADMIN_PATH, *kinds.TAKEN_PATHS})
+
+    def test_networks(self) -> None:
+        self.assertEqual(kinds.read_networks("127.0.0.1, 10.1.2.3/8"), ("127.0.0.1/32", "10.0.0.0/8"))
+        self.assertEqual(kinds.read_networks(["::1"]), ("::1/128",))
+        self.refused(kinds.read_networks, "proxy.internal", "10.0.0.0/40", allowed="IP addresses or networks")
 
 
 class AddressTests(SimpleTestCase):

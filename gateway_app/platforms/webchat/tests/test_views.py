@@ -8,6 +8,7 @@ from unittest import mock
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.test import AsyncClient, override_settings
+from django.urls import reverse
 
 from gateway_app.models import InboundMessage, OutboundPart, WebConversation
 from gateway_app.platforms.webchat import conversations, views
@@ -267,7 +268,7 @@ class HeaderTests(ViewCase):
             self.assertIn("no-store", response.headers["Cache-Control"])
 
     async def test_the_admin_has_a_policy_of_its_own(self) -> None:
-        response = await AsyncClient().get("/admin/login/")
+        response = await AsyncClient().get(reverse("admin:login"))
         self.assertIn("'unsafe-eval'", response.headers["Content-Security-Policy"])
         self.assertIn("frame-ancestors 'none'", response.headers["Content-Security-Policy"])
 
