@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway_app import channels, lanes, metrics
-from gateway_app.access import limits, people
+from gateway_app.access import limits, people, strangers
+from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
 from gateway_app.delivery import outbox
@@ -48,6 +49,8 @@ class Accepted:
     """The answer given to each event that was refused, by event id."""
     denied: set[str] = field(default_factory=set)
     """Events whose sender may not speak; nothing of them is kept."""
+    chats: list[str] = field(default_factory=list)
+    """Delivery lanes in which an answer to somebody unknown waits, to be rung for (`doorbell.ring_delivery`)."""
     limited: dict[str, Limited] = field(default_factory=dict)
     """Events that came too fast, by event id; nothing of them is kept."""
 
@@ -61,26 +64,41 @@ def accept(
     """Writes a batch of events in one transaction: inbox rows, sessions and channels.
 
     Denied senders are dropped first and cost no transaction, then events that come too fast, of which their chat is
-    told once in a while. An event that is known already changes nothing. One that is too long, or finds its session
-    full, is recorded with a refusal in the outbox. The caller acknowledges the platform after this returns, and then
-    rings (`doorbell.ring`). `assert_held` runs within the transaction and raises if the caller may no longer accept.
-    Raises `django.db.Error`; then nothing is written and the platform must not be acknowledged.
+    told once in a while. Who is unknown may get a pairing code, in a transaction of its own after this one: a process
+    that dies between them, or before the platform is acknowledged, leaves the event to come again. An event that is
+    known already changes nothing. One that is too long, or finds its session full, is recorded with a refusal in the
+    outbox. The caller acknowledges the platform after this returns, and then rings (`doorbell`). `assert_held` runs
+    within the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then the platform
+    must not be acknowledged.
     """
     accepted = Accepted()
     welcome: list[InboundEvent] = []
+    denied: list[tuple[InboundEvent, Decision]] = []
     for event in events:
         decision = gatekeeper.decide(event.source)
         if decision.is_allowed:
             welcome.append(_cleaned(event))
         else:
             accepted.denied.add(event.event_id)
+            denied.append((event, decision))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome="denied").inc()
             log.info(
                 "Denied %s user %r in chat %r: %s.",
                 event.source.platform, event.source.user_id, event.source.chat_id, decision.rule,
             )  # fmt: skip
-    if not welcome and not unreadable:
-        return accepted
+    if welcome or unreadable:
+        _take(welcome, unreadable, accepted, assert_held=assert_held)
+    accepted.chats = strangers.answer(denied)
+    return accepted
+
+
+def _take(
+    welcome: Sequence[InboundEvent],
+    unreadable: Sequence[UnreadableEvent],
+    accepted: Accepted,
+    *,
+    assert_held: Callable[[], None] | None,
+) -> None:
     with limits.charging(welcome) as charge, transaction.atomic():
         if assert_held:
             assert_held()
@@ -95,7 +113,6 @@ def accept(
         if taken:
             known = _record(taken, accepted)
             charge.give_back(known)
-    return accepted
 
 
 def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from celery import shared_task
 
 from gateway_app import doorbell
+from gateway_app.access import pairing, rules
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
@@ -59,3 +60,12 @@ async def canary() -> None:
     """Proves that tasks get through the queue; /readyz looks at its age."""
     with database_needed("canary"):
         await in_database(record_canary)
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def expire_access() -> None:
+    """Ends the pairing codes and the rules whose time is over."""
+    with database_needed("end of what is over"):
+        await in_database(pairing.expire_due)
+        await in_database(pairing.forget_turned_away)
+        await in_database(rules.expire_due)

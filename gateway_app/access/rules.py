@@ -76,17 +76,17 @@ def put(
         if expires_at is not None and expires_at <= ledger.now:
             raise ValidationError(f"The end is {expires_at:%Y-%m-%d %H:%M} UTC; allowed: a moment yet to come.")
         found = _found(**what)
-        before = _kept(found) if found and found.is_active else None
+        before = kept(found) if found and found.is_active else None
         rule = found or AccessRule(**what, created_by=by.name[:150])
         if before is None or found is None:
             rule.origin = Origin.MANUAL
         rule.name, rule.note, rule.expires_at = name[:255], note, expires_at
-        if before == _kept(rule):
+        if before == kept(rule):
             return Put(rule=rule, is_new=False, is_changed=False)
         activate(rule, ledger)
         ledger.write(
             action=AuditAction.RULE_CHANGED if before else AuditAction.RULE_ADDED,
-            by=by, platform=platform, subject=rule.subject_id, before=before, after=_kept(rule), reason=reason,
+            by=by, platform=platform, subject=rule.subject_id, before=before, after=kept(rule), reason=reason,
         )  # fmt: skip
     gatekeeper.forget()
     return Put(rule=rule, is_new=before is None, is_changed=True)
@@ -139,6 +139,12 @@ def activate(rule: AccessRule, ledger: Ledger) -> None:
     rule.save()
 
 
+def kept(rule: AccessRule) -> dict[str, Any]:
+    """What the audit keeps of a row."""
+    values = {name: getattr(rule, name) for name in KEPT}
+    return {name: str(value) if value is not None else None for name, value in values.items()}
+
+
 def check_subject(*, subject: SubjectKind, platform: str, subject_id: str) -> None:
     """Raises `ValidationError` for what cannot name a person or a chat of a platform."""
     if platform not in ("", *registry.names()) or (not platform and subject is SubjectKind.CHAT):
@@ -158,7 +164,7 @@ def _found(**what: Any) -> AccessRule | None:
 
 
 def _deactivate(rule: AccessRule, ledger: Ledger, *, action: AuditAction, by: Actor, reason: str) -> None:
-    before = _kept(rule)
+    before = kept(rule)
     rule.is_active, rule.version, rule.changed_at = False, ledger.version, ledger.now
     rule.save(update_fields=["is_active", "version", "changed_at"])
     ledger.write(action=action, by=by, platform=rule.platform, subject=rule.subject_id, before=before, reason=reason)
@@ -169,8 +175,3 @@ def _removed(rules: list[AccessRule]) -> Removal:
     of_people = [rule for rule in rules if rule.subject == SubjectKind.USER and rule.platform]
     found = standing(platform=of_people[0].platform, user_id=of_people[0].subject_id) if of_people else None
     return Removal(removed=rules, standing=found)
-
-
-def _kept(rule: AccessRule) -> dict[str, Any]:
-    kept = {name: getattr(rule, name) for name in KEPT}
-    return {name: str(value) if value is not None else None for name, value in kept.items()}

@@ -3,6 +3,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from gateway_app.sealing import PLACEHOLDER
+
 
 class OutboundState(models.TextChoices):
     WAITING = "waiting", "waiting to be sent"
@@ -63,6 +65,11 @@ class OutboundPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.platform} {self.chat_id} part {self.seq}"
+
+    @property
+    def shown_text(self) -> str:
+        """The text as people may see it."""
+        return PLACEHOLDER if self.is_sealed else self.text
 
 
 class SendGate(models.Model):

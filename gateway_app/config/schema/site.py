@@ -16,7 +16,7 @@ class Installation(Section):
 
 
 def _own_hosts(values: dict[str, Any]) -> tuple[str, ...]:
-    return (*LOOPBACK_NAMES, values["bind"][0])
+    return tuple(dict.fromkeys((*LOOPBACK_NAMES, values["bind"][0])))
 
 
 class Site(Section):

@@ -21,6 +21,7 @@ from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.base import InboundEvent
+from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 
@@ -115,7 +116,7 @@ def denial(user: User) -> str:
     """What a person is told whom no list allows."""
     return (
         f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
-        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS and restart the web process."
+        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS."
     )
 
 
@@ -238,7 +239,7 @@ def news(chat_id: str, *, after: Cursor) -> News:
 
 
 INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
-OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state")
+OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed")
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
@@ -258,7 +259,7 @@ def outbound_item(row: dict[str, Any]) -> Item:
         "id": f"out-{row['id']}",
         "from": "agent",
         "seq": row["seq"],
-        "text": row["text"],
+        "text": PLACEHOLDER if row["is_sealed"] else row["text"],
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},
