@@ -60,7 +60,7 @@ def entries() -> list[Entry]:
             "gateway: access",
             "gateway_app.tasks.expire_access",
             ACCESS_SECONDS,
-            "Ends pairing codes and rules whose time is over, and writes so into the audit.",
+            "Ends pairing codes and rules whose time is over, with a row in the audit; drops rows of limits not in use.",
         ),
     ]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from celery import shared_task
 
 from gateway_app import doorbell
-from gateway_app.access import pairing, rules
+from gateway_app.access import limits, pairing, rules
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
@@ -64,8 +64,9 @@ async def canary() -> None:
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def expire_access() -> None:
-    """Ends the pairing codes and the rules whose time is over."""
+    """Ends the pairing codes and the rules whose time is over, and drops buckets of messages that are full again."""
     with database_needed("end of what is over"):
         await in_database(pairing.expire_due)
         await in_database(pairing.forget_turned_away)
         await in_database(rules.expire_due)
+        await in_database(limits.prune)
