@@ -67,6 +67,11 @@ class Setting:
         return next(item for item in self.field.metadata if isinstance(item, Kind))
 
     @property
+    def text(self) -> str:
+        """What the setting is for: the docstring under its field, in one line."""
+        return " ".join((self.field.description or "").split())
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The words that it takes where it takes only some."""
         kind = self.field.annotation

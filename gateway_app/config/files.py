@@ -7,7 +7,6 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,23 @@ LARGEST_BYTES = 1024 * 1024
 DOTENV_LINE = re.compile(r"(export )?[A-Za-z_][A-Za-z_0-9]*=")
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What changes with a file."""
-
-    mtime_ns: int
-    size: int
-    inode: int
+Stamp = tuple[int, int, int]
+"""What changes with a file: its time of change (ns), its size, its inode."""
+Stamps = tuple[Stamp | None, ...]
+"""The stamp of each of the `NAMES`; None where there is no such file."""
 
 
-def fingerprint(path: Path) -> Fingerprint | None:
-    """The fingerprint of the file at `path`; None where there is none, or none that can be looked at."""
+def stamps(home: Path) -> Stamps:
+    """The stamps of the files in `home` as they are now."""
+    return tuple(_stamp(home / name) for name in NAMES)
+
+
+def _stamp(path: Path) -> Stamp | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return Fingerprint(found.st_mtime_ns, found.st_size, found.st_ino)
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def read_text(path: Path) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from gateway_app.fleet.record import MODEL_CHOICES, MODEL_SETTINGS, running
 
 from . import files
-from .catalogue import BY_VARIABLE, FILE_SUFFIX, FILE_VARIABLES, FOREIGN_PREFIXES, Place, Setting
+from .catalogue import BY_VARIABLE, FILE_VARIABLES, FOREIGN_PREFIXES, Place, Setting
 
 ENVIRONMENT = "environment"
 RECORD = "running installation"
@@ -47,6 +47,7 @@ class Sources:
     variables: Mapping[str, Given]
     recorded: Mapping[str, str]
     problems: tuple[str, ...]
+    stamps: files.Stamps
 
     def given(self, setting: Setting) -> Given | None:
         """What the strongest source that has a value for `setting` gives; None leaves it at its default."""
@@ -67,11 +68,9 @@ class Sources:
         }
 
 
-def read(*, home: Path, environment: Mapping[str, str], recorded: Mapping[str, str] | None = None) -> Sources:
-    """Reads every source. `recorded` takes the place of the run record where it has been read before.
-
-    Raises BadFile for a file of the configuration that cannot be used.
-    """
+def read(*, home: Path, environment: Mapping[str, str]) -> Sources:
+    """Reads every source. Raises BadFile for a file of the configuration that cannot be used."""
+    stamps = files.stamps(home)
     dotenv = files.read_dotenv(home / files.DOTENV)
     yaml = files.read_yaml(home / files.YAML)
     json = files.read_json(home / files.JSON)
@@ -92,8 +91,9 @@ def read(*, home: Path, environment: Mapping[str, str], recorded: Mapping[str, s
         variables=variables,
         recorded={},
         problems=tuple(problems),
+        stamps=stamps,
     )
-    return replace(sources, recorded=_joined(sources) if recorded is None else recorded)
+    return replace(sources, recorded=_joined(sources))
 
 
 def _add_secrets(variables: dict[str, Given], found: Mapping[str, str], *, environment: Mapping[str, str]) -> list[str]:
@@ -159,6 +159,3 @@ def look_up(content: Mapping[str, Any], place: Place) -> tuple[bool, Any]:
             return False, None
         found = found[key]
     return True, found
-
-
-__all__ = ["FILE_SUFFIX", "Given", "Sources", "look_up", "read"]

@@ -23,7 +23,9 @@ def warnings(sources: Sources) -> tuple[str, ...]:
     found: list[str] = []
     for label, content in ((files.YAML, sources.yaml), (files.JSON, sources.json)):
         found += [
-            f"{label}: the key {'.'.join(place)!r} is not known and is left out of account.{_nearest_key(place)}"
+            f"{label}: the key {'.'.join(place)!r} holds other keys, and is left out of account as it is."
+            if place in BRANCHES
+            else f"{label}: the key {'.'.join(place)!r} is not known and is left out of account.{_nearest_key(place)}"
             for place in _unknown_places(content)
         ]
     known = [*BY_VARIABLE, *FILE_VARIABLES]
@@ -54,9 +56,9 @@ def _nearest_key(place: Place) -> str:
     siblings = sorted({known[depth - 1] for known in PLACES | BRANCHES if known[: depth - 1] == place[:-1] != known})
     if close := difflib.get_close_matches(place[-1], siblings, n=1):
         return f" The nearest known one is {'.'.join((*place[:-1], close[0]))!r}."
-    return _nearest(".".join(place), KEYS)
+    return _nearest(".".join(place), KEYS, cutoff=0.8)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+def _nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" The nearest known one is {close[0]!r}." if close else ""

@@ -38,8 +38,9 @@ def default(setting: Setting) -> str:
     value = setting.field.default
     if isinstance(value, int | float) and not isinstance(value, bool):
         return plain(value)
-    words = shown(setting, value) if value else str(value).lower() if value is False else "none"
-    return words if isinstance(value, bool) or words == "none" else f"`{words}`"
+    if isinstance(value, bool) or not value:
+        return shown(setting, value)
+    return f"`{shown(setting, value)}`"
 
 
 def found(setting: Setting, value: Any) -> str:

@@ -54,7 +54,11 @@ def load(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # A quoted part of one character is punctuation; a longer one may be a password.
-        reason = re.sub(r"'[^']{2,}'", "'…'", error.problem or "it is no YAML")
+        reason = re.sub(r"'([^']*)'", _without_words, error.problem or "it is no YAML")
         raise Broken(reason, line=mark.line + 1 if mark else 1) from None
     except yaml.YAMLError:
         raise Broken("there are characters in it that YAML does not allow", line=1) from None
+
+
+def _without_words(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[1]) == 1 else "'…'"

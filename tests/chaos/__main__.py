@@ -90,9 +90,11 @@ class Run:
         for guard in without.ALL:
             if self._empty.vendor not in guard.databases or self._word not in guard.title.lower():
                 continue
-            with self._fleet_of(settings=guard.settings) as fleet:
+            with self._fleet_of(settings=guard.settings, without=guard.besides) as fleet:
                 guarded = guard.run(fleet)
-            with self._fleet_of(settings={**guard.settings, **guard.off}, without=guard.without) as fleet:
+            with self._fleet_of(
+                settings={**guard.settings, **guard.off}, without=guard.besides + guard.without
+            ) as fleet:
                 bare = guard.run(fleet)
             holds = not without.faults(guarded) and without.faults(bare) > 0
             self.failures += not holds

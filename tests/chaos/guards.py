@@ -95,6 +95,12 @@ def _transaction() -> None:
     closing.execute = execute_in_pieces
 
 
+def _heartbeat() -> None:
+    from gateway_app.worker.leases import LeaseKeeper
+
+    LeaseKeeper._start = lambda self: None
+
+
 def _last_look() -> None:
     from gateway_app.platforms.telegram import api
 
@@ -136,6 +142,7 @@ GUARDS: dict[str, Callable[[], None]] = {
     "fence": _fence,
     "lease": _lease,
     "transaction": _transaction,
+    "heartbeat": _heartbeat,
     "last look": _last_look,
     "mark": _mark,
     "keys": _keys,

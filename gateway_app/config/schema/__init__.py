@@ -26,7 +26,8 @@ class Config(Section):
     """The whole configuration. Nothing in it ever changes: a new one takes its place.
 
     `origins` says for each variable that was given where: `environment HERMES_WORKERS`, `config.yaml
-    workers.processes`. `warnings` are what the operator should hear of once, such as unknown keys.
+    workers.processes`. `warnings` are what the operator should hear of once, such as unknown keys. `stamps` are those
+    of the files it was read from.
     """
 
     installation: Installation
@@ -47,6 +48,7 @@ class Config(Section):
     health: Health
     origins: Mapping[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    stamps: tuple[tuple[int, int, int] | None, ...] = ()
 
     def origin(self, variable: str) -> str:
         """Where the value of `variable` comes from, for example `config.yaml platforms.telegram.allow_from`."""

@@ -34,7 +34,7 @@ def handle(io: BaseCommand, options: dict[str, Any]) -> None:
     except LookupError as error:
         raise CommandError(str(error.args[0])) from None
     if options["json"]:
-        io.stdout.write(json.dumps([row.to_json() for row in rows], indent=2))
+        io.stdout.write(json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False))
         return
     for row in rows:
         key = f"  ({row.key})" if row.key else ""

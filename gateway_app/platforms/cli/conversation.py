@@ -55,7 +55,7 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
 
     Raises `NotAllowed`, and `django.db.Error` where the database is out of reach.
     """
-    decision = gatekeeper.decide(source)
+    decision = await in_database(gatekeeper.decide, source)
     if not decision.is_allowed:
         raise NotAllowed(f"{source.user_id} may not speak to the agent here: {decision.rule}.")
     event = InboundEvent(event_id=uuid.uuid4().hex, source=source, text=text)

@@ -13,6 +13,7 @@ from aiogram.types import Chat, Message
 from django.conf import settings
 from pydantic import ValidationError
 
+from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
@@ -70,6 +71,13 @@ class Bot:
             or re.match(rf"/\w+(?:@{name})?(?![\w@])", text, re.IGNORECASE)
         )
 
+    def without_own_name(self, text: str) -> str:
+        """A text whose command names the bot, without that name; a name that a command still has is another bot's."""
+        found = parse(text)
+        if found and found.bot.lower() == self.username.lower():
+            return text.replace(f"@{found.bot}", "", 1)
+        return text
+
 
 def update_id(raw: object) -> int | None:
     """The number of an update, if it has one."""
@@ -117,6 +125,8 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
             unknown = ", ".join(sorted(set(raw) - KNOWN_FIELDS))[:200]
             return unreadable(event_id, f"a message of a kind not known: {unknown}", bot=bot) if unknown else None
         text = f"{medium} {text}".strip()
+    else:
+        text = bot.without_own_name(text)
     source = replace(source, is_mention=is_mention)
     return InboundEvent(event_id=event_id, source=source, text=text, message_id=str(message.message_id))
 

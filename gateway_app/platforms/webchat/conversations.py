@@ -106,7 +106,7 @@ def denial(user: User) -> str:
     """What a person is told whom no list allows."""
     return (
         f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
-        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS and restart the web process."
+        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS."
     )
 
 
