@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -54,8 +54,14 @@ class Gatekeeper:
 
     def decide(self, source: SessionSource) -> Decision:
         """The decision for whoever wrote `source`. Raises `django.db.Error` where it would rest on old facts."""
-        view = self._current()
-        at = self._now()
+        return self._decided(source, self._current(), self._now())
+
+    def decide_all(self, sources: Iterable[SessionSource]) -> list[Decision]:
+        """The decisions for many senders, all of one moment. Raises as `decide()` does."""
+        view, at = self._current(), self._now()
+        return [self._decided(source, view, at) for source in sources]
+
+    def _decided(self, source: SessionSource, view: _View, at: datetime) -> Decision:
         question = (
             source.platform, source.chat_type.value, source.chat_id, source.user_id, source.user_id_alt, source.is_bot,
             source.is_mention,
@@ -72,6 +78,11 @@ class Gatekeeper:
     def facts(self) -> Facts:
         """The facts in force, as of a second ago at most. Raises `django.db.Error`."""
         return self._current().facts
+
+    def moment(self) -> datetime:
+        """The database's time, as far as this process has followed it."""
+        self._current()
+        return self._now()
 
     def forget(self) -> None:
         """Reads everything again at the next question; for the process that has just changed something itself."""
