@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 
 from gateway_app import clock
-from gateway_app.access.decision import Decision, Facts, PlatformFacts, RuleFact, RuleKey, decide
+from gateway_app.access.decision import (
+    ANYONE,
+    Decision,
+    Facts,
+    PlatformFacts,
+    RuleFact,
+    RuleKey,
+    decide,
+    identities,
+)
 from gateway_app.config import live
 from gateway_app.config.schema.access import Access, PlatformAccess
 from gateway_app.models import AccessRule, AccessState, AuditEntry
+from gateway_app.models.access import Effect, SubjectKind
 from gateway_app.sessions.source import SessionSource
 
 REMEMBERED = 50_000
@@ -141,6 +152,22 @@ class Gatekeeper:
         return _monotonic() + self._offset
 
 
+def decide_now(source: SessionSource, *, at: datetime) -> Decision:
+    """The decision by the rows that the caller's transaction sees, for changes that depend on it.
+
+    Nothing of it is kept: the transaction may yet be rolled back, and its version be given to another.
+    """
+    rows = AccessRule.objects.filter(
+        is_active=True,
+        effect__in=Effect.values,
+        subject__in=SubjectKind.values,
+        platform__in=[source.platform, ""],
+        subject_id__in=[*identities(source), source.chat_id, ANYONE],
+    )
+    facts = facts_of(live.config().access, {key: row for key, row, _ in _read(rows)})
+    return decide(source, facts, at=at)
+
+
 def facts_of(config: Access, rules: Mapping[RuleKey, RuleFact]) -> Facts:
     """The facts that a configuration and the active rows make together."""
     return Facts(
@@ -167,16 +194,18 @@ def _platform_facts(platform: PlatformAccess) -> PlatformFacts:
 def _rules(known: Mapping[RuleKey, RuleFact], *, since: int) -> dict[RuleKey, RuleFact]:
     """The active rows: `known` ones and what has changed since that version."""
     rules: dict[RuleKey, RuleFact] = dict(known)
-    changed = AccessRule.objects.filter(version__gt=since).values_list(
-        "effect", "subject", "platform", "subject_id", "id", "origin", "expires_at", "is_active"
-    )
-    for effect, subject, platform, subject_id, row_id, origin, expires_at, is_active in changed.iterator():
-        key = (effect, subject, platform, subject_id)
+    for key, row, is_active in _read(AccessRule.objects.filter(version__gt=since)):
         if is_active:
-            rules[key] = RuleFact(row_id, origin, expires_at)
+            rules[key] = row
         else:
             rules.pop(key, None)
     return rules
+
+
+def _read(rows: QuerySet[AccessRule]) -> Iterator[tuple[RuleKey, RuleFact, bool]]:
+    found = rows.values_list("effect", "subject", "platform", "subject_id", "id", "origin", "expires_at", "is_active")
+    for effect, subject, platform, subject_id, row_id, origin, expires_at, is_active in found.iterator():
+        yield (effect, subject, platform, subject_id), RuleFact(row_id, origin, expires_at), is_active
 
 
 def _monotonic() -> datetime:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,11 +14,13 @@ from unittest import mock
 from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase, override_settings
 
+from gateway_app import clock
 from gateway_app.access import gatekeeper as module
 from gateway_app.access import rules
 from gateway_app.access.audit import Actor
 from gateway_app.access.gatekeeper import Gatekeeper
 from gateway_app.models import AccessRule, AccessState
+from gateway_app.models.access import SubjectKind
 from gateway_app.models.audit import Door
 from gateway_app.sessions.source import ChatType, SessionSource
 from tests.configuration import configured
@@ -143,6 +146,30 @@ class GatekeeperTests(TransactionTestCase):
             time.sleep(0.8)
             with self.assertNumQueries(0):
                 self.assertFalse(self.is_allowed())
+
+    def test_a_look_within_a_transaction_sees_its_rows_and_leaves_no_trace(self) -> None:
+        # Seen to fail with the gatekeeper's own decide(): another change then gets the version that was rolled back.
+        self.assertFalse(self.keeper.decide(source()).is_allowed)
+        with self.assertRaises(ZeroDivisionError), transaction.atomic():
+            rules.allow(platform="telegram", subject_id="7", by=BY)
+            self.assertTrue(module.decide_now(source(), at=clock.read()).is_allowed)
+            _ = 1 / 0
+        rules.allow(platform="telegram", subject_id="8", by=BY)
+        self.assertEqual([self.keeper.decide(source(user)).is_allowed for user in "78"], [False, True])
+
+    def test_a_look_within_a_transaction_decides_as_every_other(self) -> None:
+        rules.allow(platform="telegram", subject_id="7", by=BY)
+        rules.deny(platform="", subject_id="8", by=BY)
+        rules.allow(platform="", subject_id="*", by=BY)
+        rules.allow(platform="telegram", subject=SubjectKind.CHAT, subject_id="-100", by=BY)
+        rules.deny(platform="telegram", subject=SubjectKind.CHAT, subject_id="-200", by=BY)
+        for asked in (
+            *(source(user) for user in ("7", "8", "9", "")),
+            *(source("9", chat_id=chat, chat_type=ChatType.GROUP) for chat in ("-100", "-200", "-300")),
+            source("9", user_id_alt="8"), replace(source("9"), platform="webchat"), source("9", is_bot=True),
+        ):  # fmt: skip
+            with self.subTest(asked=asked):
+                self.assertEqual(module.decide_now(asked, at=clock.read()), self.keeper.decide(asked))
 
 
 class OtherProcessTests(TransactionTestCase):
