@@ -49,7 +49,7 @@ def main() -> int:
         report = Report("access")
         report.say(
             "## Access", "", f"{machine()} PostgreSQL, Valkey and the measured process share it. Settings are the"
-            " defaults: nobody is allowed but by a rule.",
+            " defaults: nobody is allowed but by a rule, and the first strangers get pairing codes.",
         )  # fmt: skip
         missed = decisions(report, options)
         limiter(report, options)

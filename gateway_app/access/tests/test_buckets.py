@@ -136,7 +136,7 @@ class BucketTests:
         levels: dict[Bucket, float] = {}
         for name, argument in script:
             if name == "wait":
-                self.pass_time(argument * 60.001)  # SQLite's dates are exact to a tenth of a millisecond
+                self.pass_time(argument * 60)
                 for bucket, level in levels.items():
                     levels[bucket] = min(RATES[bucket.kind].burst, level + argument)
                 continue
