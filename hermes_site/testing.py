@@ -16,7 +16,7 @@ from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResu
 from gateway_app.worker.database import close_database_threads
 from hermes_site import audit_in_tests
 
-# How long an example takes says nothing on a machine that others share. Before any test is imported: it takes hold there.
+# How long an example takes says nothing on a machine that others share. Tests take this over when they are imported.
 hypothesis.settings.register_profile("gateway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("gateway")
 
