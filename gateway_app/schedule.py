@@ -58,9 +58,9 @@ def entries() -> list[Entry]:
         ),
         Entry(
             "gateway: access",
-            "gateway_app.tasks.expire_access",
+            "gateway_app.tasks.tend_access",
             ACCESS_SECONDS,
-            "Ends pairing codes and rules whose time is over, with a row in the audit; drops rows of limits not in use.",
+            "Ends pairing codes and rules whose time is over, and audits what the configuration says of access.",
         ),
     ]
 

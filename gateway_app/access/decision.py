@@ -102,9 +102,9 @@ UNKNOWN_PLATFORM = PlatformFacts()
 
 def decide(source: SessionSource, facts: Facts, *, at: datetime) -> Decision:
     """The decision for whoever wrote `source`, at the time `at`."""
-    asked = _Asked(source, facts, at)
+    asked = Asked(source, facts, at)
     if banned := asked.rule(Effect.DENY, SubjectKind.USER) or asked.rule(Effect.DENY, SubjectKind.CHAT):
-        return _by_row(False, Ground.BANNED, *banned)
+        return by_row(False, Ground.BANNED, *banned)
     if asked.policy == "disabled":
         return asked.by_setting(False, Ground.CHATS_DISABLED, asked.policy_name, " is disabled")
     if not asked.is_direct and (found := _chat_allowed(asked)):
@@ -121,7 +121,7 @@ def identities(source: SessionSource) -> tuple[str, ...]:
     return tuple(identity for identity in (source.user_id, source.user_id_alt) if identity)
 
 
-class _Asked:
+class Asked:
     """One question: the sender, the facts about their platform, and where to look."""
 
     def __init__(self, source: SessionSource, facts: Facts, at: datetime) -> None:
@@ -133,16 +133,20 @@ class _Asked:
         self.platform = facts.platforms.get(source.platform, UNKNOWN_PLATFORM)
         self.policy = self.platform.dm_policy if self.is_direct else self.platform.group_policy
         self.policy_name = "DM_POLICY" if self.is_direct else "GROUP_POLICY"
+        self.own_list = self.platform.allow_from if self.is_direct else self.platform.group_allow_from
+        """The list that is asked in chats of this kind only."""
+        self.own_list_name = "ALLOW_FROM" if self.is_direct else "GROUP_ALLOWED_USERS"
 
     def rule(self, effect: Effect, subject: SubjectKind) -> tuple[RuleKey, RuleFact] | None:
         """The first row in force about the sender or the chat. The wildcard stands for everybody, or every group."""
-        for key in self._keys(effect, subject):
+        for key in self.keys(effect, subject):
             row = self.facts.rules.get(key)
             if row and row.is_in_force(self.at):
                 return key, row
         return None
 
-    def _keys(self, effect: Effect, subject: SubjectKind) -> Iterator[RuleKey]:
+    def keys(self, effect: Effect, subject: SubjectKind) -> Iterator[RuleKey]:
+        """The rows that would be about the sender or the chat, in the order in which they are looked for."""
         if subject is SubjectKind.CHAT:
             names: tuple[str, ...] = (self.source.chat_id,) if self.is_direct else (self.source.chat_id, ANYONE)
             platforms: tuple[str, ...] = (self.source.platform,)
@@ -157,43 +161,44 @@ class _Asked:
         return ANYONE in names or not names.isdisjoint(self.ids)
 
     def by_setting(self, is_allowed: bool, ground: Ground, name: str, words: str = "") -> Decision:
-        setting = f"{self.source.platform.upper()}_{name}"
+        setting = self.setting(name)
         return Decision(is_allowed, ground, f"{setting}{words}", setting=setting)
 
+    def setting(self, name: str) -> str:
+        """The variable of the platform's setting."""
+        return f"{self.source.platform.upper()}_{name}"
 
-def _chat_allowed(asked: _Asked) -> Decision | None:
+
+def _chat_allowed(asked: Asked) -> Decision | None:
     chats = asked.platform.group_allowed_chats
     if ANYONE in chats or asked.source.chat_id in chats:
         return asked.by_setting(True, Ground.CHAT_ALLOWED, "GROUP_ALLOWED_CHATS")
     found = asked.rule(Effect.ALLOW, SubjectKind.CHAT)
-    return _by_row(True, Ground.CHAT_ALLOWED, *found) if found else None
+    return by_row(True, Ground.CHAT_ALLOWED, *found) if found else None
 
 
-def _bot(asked: _Asked) -> Decision:
+def _bot(asked: Asked) -> Decision:
     bots = asked.platform.allow_bots
     if asked.ids and (bots == "all" or (bots == "mentions" and asked.source.is_mention)):
         return asked.by_setting(True, Ground.BOT_ALLOWED, "ALLOW_BOTS", f" is {bots}")
     return Decision(False, Ground.BOT, "sender is a bot")
 
 
-def _person_allowed(asked: _Asked) -> Decision | None:
+def _person_allowed(asked: Asked) -> Decision | None:
     platform = asked.platform
     if platform.allow_all_users:
         return asked.by_setting(True, Ground.PLATFORM_ALLOW_ALL, "ALLOW_ALL_USERS")
     row = asked.rule(Effect.ALLOW, SubjectKind.USER)
     if row and row[1].origin == Origin.PAIRING:
-        return _by_row(True, Ground.PAIRED, *row)
+        return by_row(True, Ground.PAIRED, *row)
     if asked.policy == "open":
         return asked.by_setting(True, Ground.CHATS_OPEN, asked.policy_name, " is open")
-    own, name = (
-        (platform.allow_from, "ALLOW_FROM") if asked.is_direct else (platform.group_allow_from, "GROUP_ALLOWED_USERS")
-    )
     if asked.is_listed(platform.allowed_users):
         return asked.by_setting(True, Ground.PLATFORM_LIST, "ALLOWED_USERS")
-    if asked.is_listed(own):
-        return asked.by_setting(True, Ground.PLATFORM_LIST, name)
+    if asked.is_listed(asked.own_list):
+        return asked.by_setting(True, Ground.PLATFORM_LIST, asked.own_list_name)
     if row:
-        return _by_row(True, Ground.ALLOWED, *row)
+        return by_row(True, Ground.ALLOWED, *row)
     if asked.is_listed(asked.facts.allowed_users):
         setting = "GATEWAY_ALLOWED_USERS"
         return Decision(True, Ground.GATEWAY_LIST, setting, setting=setting)
@@ -203,7 +208,8 @@ def _person_allowed(asked: _Asked) -> Decision | None:
     return None
 
 
-def _by_row(is_allowed: bool, ground: Ground, key: RuleKey, row: RuleFact) -> Decision:
+def by_row(is_allowed: bool, ground: Ground, key: RuleKey, row: RuleFact) -> Decision:
+    """The decision that a row makes."""
     effect, _, platform, name = key
     said = "pairing" if row.origin == Origin.PAIRING else f"{effect} rule"
     words = f"{said} #{row.row_id} ({name} on {platform or 'every platform'})"

@@ -310,5 +310,5 @@ class BeatTests(TransactionTestCase):
     def test_the_beats_task_drops_old_rows(self) -> None:
         pipeline.accept("a")
         RateBucket.objects.update(filled_at=F("filled_at") - timedelta(days=1))
-        pipeline.run(tasks.expire_access.run())
+        pipeline.run(tasks.tend_access.run())
         self.assertFalse(RateBucket.objects.exists())
