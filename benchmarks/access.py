@@ -46,11 +46,11 @@ def main() -> int:
     if options.watch:
         return watch(options.watch)
     with installation():
-        report = Report("access")
+        report = Report("access", heading="Access")
         report.say(
-            "## Access", "", f"{machine()} PostgreSQL, Valkey and the measured process share it. Settings are the"
-            " defaults: nobody is allowed but by a rule.",
-        )  # fmt: skip
+            f"{machine()} PostgreSQL, Valkey and the measured process share it. Settings are the"
+            " defaults: nobody is allowed but by a rule, and the first strangers get pairing codes.",
+        )
         missed = decisions(report, options)
         limiter(report, options)
     if options.write:
@@ -84,6 +84,7 @@ def installation() -> Iterator[None]:
 
 def decisions(report: Report, options: argparse.Namespace) -> list[str]:
     """Everything about decisions at each number of rules. Returns the floors that were missed."""
+    refusals(people=1)  # warms up connections and caches
     missed: list[str] = []
     rates: list[list[object]] = []
     waits: list[list[object]] = []

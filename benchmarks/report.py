@@ -18,9 +18,10 @@ PARTS = ("pipeline", "access")
 class Report:
     """Lines that are printed as they come and can be written to the page, where the other parts stay as they are."""
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, *, heading: str = "") -> None:
         assert part in PARTS
         self.part = part
+        self.heading = heading
         self.lines: list[str] = []
 
     def say(self, *lines: str) -> None:
@@ -35,6 +36,7 @@ class Report:
         parts = _parts(PAGE.read_text() if PAGE.exists() else "")
         parts[self.part] = "\n".join(
             [
+                *[f"## {self.heading}", ""] * bool(self.heading),
                 f'Made by `make bench ARGS="{self.part} --write"` on {date.today():%Y-%m-%d}; each figure is the median'
                 " of its rounds in one run of it.",
                 "",

@@ -50,7 +50,7 @@ class Accepted:
     denied: set[str] = field(default_factory=set)
     """Events whose sender may not speak; nothing of them is kept."""
     chats: list[str] = field(default_factory=list)
-    """Delivery lanes in which an answer to somebody unknown waits, to be rung for (`doorbell.ring_delivery`)."""
+    """Delivery lanes in which a word to somebody unknown or too fast waits, to be rung for (`ring_delivery`)."""
     limited: dict[str, Limited] = field(default_factory=dict)
     """Events that came too fast, by event id; nothing of them is kept."""
 
@@ -88,7 +88,7 @@ def accept(
             )  # fmt: skip
     if welcome or unreadable:
         _take(welcome, unreadable, accepted, assert_held=assert_held)
-    accepted.chats = strangers.answer(denied)
+    accepted.chats += strangers.answer(denied)
     return accepted
 
 
@@ -104,6 +104,7 @@ def _take(
             assert_held()
         _record_unreadable(unreadable)
         accepted.limited = charge.settle()
+        accepted.chats = charge.chats
         taken: dict[str, list[InboundEvent]] = {}
         for event in welcome:
             if event.event_id in accepted.limited:

@@ -58,9 +58,9 @@ def entries() -> list[Entry]:
         ),
         Entry(
             "gateway: access",
-            "gateway_app.tasks.expire_access",
+            "gateway_app.tasks.tend_access",
             ACCESS_SECONDS,
-            "Ends pairing codes and rules whose time is over, and writes so into the audit.",
+            "Ends pairing codes and rules whose time is over, and audits what the configuration says of access.",
         ),
     ]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from celery import shared_task
 
 from gateway_app import doorbell
-from gateway_app.access import pairing, rules
+from gateway_app.access import configuration, limits, pairing, rules
+from gateway_app.config import live
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
@@ -63,9 +64,9 @@ async def canary() -> None:
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
-async def expire_access() -> None:
-    """Ends the pairing codes and the rules whose time is over."""
-    with database_needed("end of what is over"):
-        await in_database(pairing.expire_due)
-        await in_database(pairing.forget_turned_away)
-        await in_database(rules.expire_due)
+async def tend_access() -> None:
+    """Ends codes and rules whose time is over, forgets what no limit needs, audits what the configuration says now."""
+    with database_needed("look at what is over"):
+        for end in (pairing.expire_due, pairing.forget_turned_away, rules.expire_due, limits.prune):
+            await in_database(end)
+        await in_database(configuration.note, live.config())

@@ -8,12 +8,17 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 from django.conf import settings
 from django.db import connections
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResult, RemoteTestRunner
 
 from gateway_app.worker.database import close_database_threads
 from hermes_site import audit_in_tests
+
+# How long an example takes says nothing on a machine that others share. Tests take this over when they are imported.
+hypothesis.settings.register_profile("gateway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("gateway")
 
 
 class PortableResult(RemoteTestResult):

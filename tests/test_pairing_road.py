@@ -152,6 +152,6 @@ class ScheduledTests(RoadTestCase):
         self.listen(until=1)
         with mock.patch.object(pairing, "CODE_SECONDS", 0), mock.patch.object(pairing, "REQUEST_SECONDS", 0):
             for _ in range(2):
-                pipeline.run(tasks.expire_access.run())
+                pipeline.run(tasks.tend_access.run())
         self.assertEqual(PairingRequest.objects.get().state, "expired")
         self.assertEqual(actions(), ["pairing_requested", "pairing_expired"])

@@ -20,7 +20,7 @@ class ScheduleTests(TestCase):
     def test_sweeps_canaries_and_the_end_of_access_are_scheduled(self) -> None:
         self.assertEqual(schedule.ensure(), 3)
         rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in ("sweep", "canary", "access")]
-        self.assertEqual([row.task for row in rows], [tasks.sweep.name, tasks.canary.name, tasks.expire_access.name])
+        self.assertEqual([row.task for row in rows], [tasks.sweep.name, tasks.canary.name, tasks.tend_access.name])
         self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in (3, 15, 60)])
         self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60])
         self.assertEqual({row.queue for row in rows}, {Queue.MAINTENANCE.value})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import SimpleTestCase, override_settings
+from django.urls import reverse
 
 from gateway_app import dead_letters, sealing
 from gateway_app.delivery import outbox
@@ -110,6 +112,20 @@ class SealedPartTests(PipelineTestCase):
         self.assertIn("'(sealed)'", out.getvalue())
         with self.assertRaisesRegex(CommandError, f"Secrets are erased .* cannot be sent again: out:{part.pk}"):
             call_command("dead_letters", "replay", f"out:{part.pk}", stdout=out)
+
+    def test_the_admin_shows_no_secret_and_does_not_offer_to_send_it_again(self) -> None:
+        part = self.bury()
+        OutboundPart.objects.update(text=sealing.seal(SECRET))  # as if it still waited
+        self.client.force_login(User.objects.create_superuser("admin"))
+        outbox_path = reverse("admin:gateway_app_outboundpart_changelist")
+        for path in (f"{outbox_path}?state__exact=dead", f"{outbox_path}{part.pk}/change/"):
+            response = self.client.get(path)
+            self.assertContains(response, "(sealed)")
+            self.assertNotContains(response, self.part().text[:20])
+        self.assertContains(response, "discard_one")
+        self.assertNotContains(response, "replay_one")
+        asked = self.client.get(f"{outbox_path}{part.pk}/replay_one/")
+        self.assertContains(asked, "There is nothing to replay")
 
     def test_a_secret_whose_key_was_lost_is_given_up_with_the_reason(self) -> None:
         self.post()

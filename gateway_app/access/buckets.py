@@ -261,7 +261,8 @@ def _refilled(rates: Rates) -> str:
     """SQL for the tokens of a row now."""
     if connection.vendor == "sqlite":
         least, most = "min", "max"
-        seconds = f"((julianday({clock.now()}) - julianday({TABLE}.filled_at)) * 86400)"
+        # Its dates are whole milliseconds; days as floating numbers are a little off.
+        seconds = f"(round((julianday({clock.now()}) - julianday({TABLE}.filled_at)) * 86400000) / 1000.0)"
     else:
         least, most = "least", "greatest"
         seconds = f"extract(epoch FROM {clock.now()} - {TABLE}.filled_at)"

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 
 from gateway_app import clock
-from gateway_app.access.decision import Decision, Facts, PlatformFacts, RuleFact, RuleKey, decide
+from gateway_app.access.decision import (
+    ANYONE,
+    Decision,
+    Facts,
+    PlatformFacts,
+    RuleFact,
+    RuleKey,
+    decide,
+    identities,
+)
 from gateway_app.config import live
 from gateway_app.config.schema.access import Access, PlatformAccess
-from gateway_app.models import AccessRule, AccessState
+from gateway_app.models import AccessRule, AccessState, AuditEntry
+from gateway_app.models.access import Effect, SubjectKind
 from gateway_app.sessions.source import SessionSource
 
 REMEMBERED = 50_000
@@ -32,12 +43,28 @@ Question = tuple[str, str, str, str, str, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells one state of all access from every other. A version alone does not: where a change was read by the
+    transaction that made it and then rolled back, the next one has the same."""
+
+    epoch: str = ""
+    version: int = -1
+    audit_count: int = 0
+    audit_hash: str = ""
+
+    def is_before(self, later: _Stamp) -> bool:
+        """Whether the state of this stamp was committed, and `later` came of it by further changes."""
+        if self.epoch != later.epoch or self.version > later.version:
+            return False
+        return not self.audit_count or AuditEntry.objects.filter(pk=self.audit_count, hash=self.audit_hash).exists()
+
+
+@dataclass(frozen=True, slots=True)
 class _View:
     """What a process knows. Replaced as a whole when anything changes, the decisions with it."""
 
     config: Access | None = None
-    epoch: str = ""
-    version: int = -1
+    stamp: _Stamp = _Stamp()
     facts: Facts = field(default_factory=Facts)
     decided: dict[Question, Decision] = field(default_factory=dict)
 
@@ -100,30 +127,48 @@ class Gatekeeper:
             return self._view
 
     def _refreshed(self, view: _View, config: Access) -> _View:
-        epoch, version = self._read_state()
-        if config is view.config and (epoch, version) == (view.epoch, view.version):
-            return view
-        is_newer = epoch == view.epoch and version >= view.version
-        rules = _rules(view.facts.rules if is_newer else {}, since=view.version if is_newer else -1)
-        return _View(config=config, epoch=epoch, version=version, facts=facts_of(config, rules))
+        stamp = self._read_stamp()
+        if stamp == view.stamp:
+            return view if config is view.config else _View(config, stamp, facts_of(config, view.facts.rules))
+        if view.stamp.is_before(stamp):
+            rules = _rules(view.facts.rules, since=view.stamp.version)
+        else:
+            rules = _rules({}, since=-1)
+        return _View(config, stamp, facts_of(config, rules))
 
-    def _read_state(self) -> tuple[str, int]:
+    def _read_stamp(self) -> _Stamp:
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT state.epoch, state.version, {clock.now()} FROM (SELECT 1) one"
-                f" LEFT JOIN {STATE} state ON state.id = %s",
+                f"SELECT state.epoch, state.version, state.audit_count, state.audit_hash, {clock.now()}"
+                f" FROM (SELECT 1) one LEFT JOIN {STATE} state ON state.id = %s",
                 [AccessState.ONLY],
             )
-            epoch, version, now = cursor.fetchone()
+            epoch, version, count, head, now = cursor.fetchone()
         moment = now if isinstance(now, datetime) else datetime.fromisoformat(now).replace(tzinfo=UTC)
         self._offset = moment - _monotonic()
-        return epoch or "", version or 0
+        return _Stamp(epoch or "", version or 0, count or 0, head or "")
 
     def _now(self) -> datetime:
         return _monotonic() + self._offset
 
 
-def facts_of(config: Access, rules: dict[RuleKey, RuleFact]) -> Facts:
+def decide_now(source: SessionSource, *, at: datetime) -> Decision:
+    """The decision by the rows that the caller's transaction sees, for changes that depend on it.
+
+    Nothing of it is kept: the transaction may yet be rolled back, and its version be given to another.
+    """
+    rows = AccessRule.objects.filter(
+        is_active=True,
+        effect__in=Effect.values,
+        subject__in=SubjectKind.values,
+        platform__in=[source.platform, ""],
+        subject_id__in=[*identities(source), source.chat_id, ANYONE],
+    )
+    facts = facts_of(live.config().access, {key: row for key, row, _ in _read(rows)})
+    return decide(source, facts, at=at)
+
+
+def facts_of(config: Access, rules: Mapping[RuleKey, RuleFact]) -> Facts:
     """The facts that a configuration and the active rows make together."""
     return Facts(
         platforms={name: _platform_facts(platform) for name, platform in config.platforms.items()},
@@ -149,16 +194,18 @@ def _platform_facts(platform: PlatformAccess) -> PlatformFacts:
 def _rules(known: Mapping[RuleKey, RuleFact], *, since: int) -> dict[RuleKey, RuleFact]:
     """The active rows: `known` ones and what has changed since that version."""
     rules: dict[RuleKey, RuleFact] = dict(known)
-    changed = AccessRule.objects.filter(version__gt=since).values_list(
-        "effect", "subject", "platform", "subject_id", "id", "origin", "expires_at", "is_active"
-    )
-    for effect, subject, platform, subject_id, row_id, origin, expires_at, is_active in changed.iterator():
-        key = (effect, subject, platform, subject_id)
+    for key, row, is_active in _read(AccessRule.objects.filter(version__gt=since)):
         if is_active:
-            rules[key] = RuleFact(row_id, origin, expires_at)
+            rules[key] = row
         else:
             rules.pop(key, None)
     return rules
+
+
+def _read(rows: QuerySet[AccessRule]) -> Iterator[tuple[RuleKey, RuleFact, bool]]:
+    found = rows.values_list("effect", "subject", "platform", "subject_id", "id", "origin", "expires_at", "is_active")
+    for effect, subject, platform, subject_id, row_id, origin, expires_at, is_active in found.iterator():
+        yield (effect, subject, platform, subject_id), RuleFact(row_id, origin, expires_at), is_active
 
 
 def _monotonic() -> datetime:

@@ -31,6 +31,7 @@ from gateway_app.models import InboundMessage, RateBucket
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import InboundEvent, Platform
 from gateway_app.redis_address import redis_address
+from gateway_app.sessions.key import delivery_key
 from gateway_app.sessions.source import SessionSource
 
 from .buckets import (
@@ -78,6 +79,8 @@ class Charge:
         self._waits = [0.0] * len(events)
         self._store: RedisBuckets | None = None
         self._surplus: Counter[Bucket] = Counter()
+        self.chats: list[str] = []
+        """Delivery lanes of the chats that `settle()` told."""
 
     @property
     def is_due(self) -> bool:
@@ -103,7 +106,13 @@ class Charge:
         if not any(self._waits):
             return {}
         self._spare_known()
-        return _turned_away({event: wait for event, wait in zip(self._events, self._waits, strict=True) if wait})
+        waits = {event: wait for event, wait in zip(self._events, self._waits, strict=True) if wait}
+        if not waits:
+            return {}
+        now = clock.read()
+        limited = {event.event_id: _limited(wait, at=now) for event, wait in waits.items()}
+        self.chats = [_tell(event, limited[event.event_id], window=window) for event, window in _unheard(waits)]
+        return limited
 
     def _spare_known(self) -> None:
         """Has events that are rows already take nothing, and refused ones try again for what that leaves."""
@@ -230,28 +239,31 @@ def _known(events: Sequence[InboundEvent]) -> set[str]:
     return found
 
 
-def _turned_away(waits: dict[InboundEvent, float]) -> dict[str, Limited]:
-    """Opens the windows of the events' chats, and tells those whose window was not open yet."""
-    if not waits:
-        return {}
-    now = clock.read()
-    limited = {event.event_id: _limited(wait, at=now) for event, wait in waits.items()}
-    first = {_chat(event.source): event for event in reversed(waits) if _wants_notice(event.source.platform)}
-    for bucket, opened_at in _open_windows(first):
-        event, source = first[bucket], first[bucket].source
-        log.info("Turned messages in %s chat %r away: they come too fast.", source.platform, source.chat_id)
-        outbox.enqueue(
-            outbox.Draft(
-                key=f"limited/{bucket.name}/{opened_at:%Y%m%d%H%M%S%f}",
-                platform=source.platform,
-                account=source.account,
-                chat_id=source.chat_id,
-                thread_id=source.thread_id,
-                reply_to=event.message_id,
-                text=limited[event.event_id].text,
-            )
+def _unheard(events: Collection[InboundEvent]) -> list[tuple[InboundEvent, str]]:
+    """The first event of each chat that has no window open, and the name of the window that this opens."""
+    first: dict[Bucket, InboundEvent] = {}
+    for event in events:
+        if _wants_notice(event.source.platform):
+            first.setdefault(_chat(event.source), event)
+    return [(first[bucket], f"{bucket.name}/{at:%Y%m%d%H%M%S%f}") for bucket, at in _open_windows(first)]
+
+
+def _tell(event: InboundEvent, limited: Limited, *, window: str) -> str:
+    """Puts the notice into the outbox and returns the delivery lane to be rung for."""
+    source = event.source
+    log.info("Turned messages in %s chat %r away: they come too fast.", source.platform, source.chat_id)
+    outbox.enqueue(
+        outbox.Draft(
+            key=f"limited/{window}",
+            platform=source.platform,
+            account=source.account,
+            chat_id=source.chat_id,
+            thread_id=source.thread_id,
+            reply_to=event.message_id,
+            text=limited.text,
         )
-    return limited
+    )
+    return delivery_key(platform=source.platform, account=source.account, chat_id=source.chat_id)
 
 
 def _wants_notice(name: str) -> bool:

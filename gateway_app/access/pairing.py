@@ -22,7 +22,7 @@ from gateway_app import clock, doorbell
 from gateway_app.access import audit, codes, pairing_replies, people, rules
 from gateway_app.access.audit import Actor, Ledger
 from gateway_app.access.decision import ANYONE, Ground
-from gateway_app.access.gatekeeper import gatekeeper
+from gateway_app.access.gatekeeper import decide_now, gatekeeper
 from gateway_app.access.pairing_errors import (
     AlreadyDecided,
     Banned,
@@ -43,27 +43,10 @@ from gateway_app.sessions.key import delivery_key
 from gateway_app.sessions.source import ChatType, SessionSource
 
 __all__ = [
-    "AlreadyDecided",
-    "Asked",
-    "Banned",
-    "CodeExpired",
-    "LockedOut",
-    "Outcome",
-    "PairingError",
-    "UnknownCode",
-    "UnknownPlatform",
-    "UnknownRequest",
-    "approve",
-    "checked_platform",
-    "clear",
-    "deny",
-    "expire_due",
-    "forget_turned_away",
-    "locked_until",
-    "pending",
-    "platforms",
-    "request",
-]
+    "AlreadyDecided", "Asked", "Banned", "CodeExpired", "LockedOut", "Outcome", "PairingError", "UnknownCode",
+    "UnknownPlatform", "UnknownRequest", "approve", "checked_platform", "clear", "deny", "expire_due",
+    "forget_turned_away", "locked_until", "pending", "platforms", "request",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +105,7 @@ def request(*, source: SessionSource, message_id: str, message_chars: int) -> As
     with transaction.atomic(durable=True):
         ledger = audit.open_ledger()
         # Read anew under the lock: an operator may have decided about them since the message was denied.
-        gatekeeper.forget()
-        if gatekeeper.decide(source).ground is not Ground.NOTHING:
+        if decide_now(source, at=ledger.now).ground is not Ground.NOTHING:
             return Asked(outcome=Outcome.UNWANTED)
         _expire(ledger)
         return _ask(source, ledger, message_id=message_id, message_chars=message_chars)
@@ -329,8 +311,7 @@ def _let_in(found: PairingRequest, *, by: Actor, ledger: Ledger) -> PairingReque
         platform=found.platform, account=found.account, chat_id=found.chat_id, chat_type=ChatType.DM,
         user_id=found.user_id, user_id_alt=found.user_id_alt, user_name=found.user_name,
     )  # fmt: skip
-    gatekeeper.forget()
-    decision = gatekeeper.decide(source)
+    decision = decide_now(source, at=ledger.now)
     if decision.ground is Ground.BANNED:
         return Banned(found, rule=decision.rule)
     before = _kept(found)

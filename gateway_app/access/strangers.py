@@ -17,6 +17,7 @@ from gateway_app.access.decision import Decision, Ground
 from gateway_app.access.pairing import Asked, Outcome
 from gateway_app.config import live
 from gateway_app.config.schema.access import PlatformAccess
+from gateway_app.platforms import registry
 from gateway_app.platforms.base import InboundEvent
 from gateway_app.sessions.source import ChatType, SessionSource
 
@@ -100,7 +101,7 @@ def answer(events: Iterable[tuple[InboundEvent, Decision]]) -> list[str]:
     for event, decision in events:
         source = event.source
         is_unknown = decision.ground is Ground.NOTHING and source.chat_type is ChatType.DM
-        if not is_unknown or not pairs(source.platform) or memory.expects_silence(source):
+        if not is_unknown or memory.expects_silence(source) or not pairs(source.platform):
             continue
         asked = pairing.request(source=source, message_id=event.message_id, message_chars=len(event.text))
         memory.note(source, asked)
@@ -115,7 +116,7 @@ def pairs(platform: str) -> bool:
     The strongest that was said decides: the platform's own setting, the gateway's, the platform's policy for direct
     messages. Where nothing was said, a list of people or chats means that its owner wants no strangers.
     """
-    if platform not in pairing.platforms():
+    if platform not in registry.names() or not registry.get(platform).can_pair:
         return False
     config = live.config()
     gateway = config.access

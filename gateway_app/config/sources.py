@@ -81,7 +81,7 @@ def read(*, home: Path, environment: Mapping[str, str]) -> Sources:
                 variables[name] = Given(found[name], f"{label} {name}")
     if environment.get(HOME):
         variables[HOME] = Given(environment[HOME], f"{ENVIRONMENT} {HOME}")
-    problems = _add_secrets(variables, {**dotenv, **environment}, environment=environment)
+    problems = _add_secrets(variables, environment=environment, dotenv=dotenv)
     sources = Sources(
         home=home,
         environment=environment,
@@ -96,14 +96,17 @@ def read(*, home: Path, environment: Mapping[str, str]) -> Sources:
     return replace(sources, recorded=_joined(sources))
 
 
-def _add_secrets(variables: dict[str, Given], found: Mapping[str, str], *, environment: Mapping[str, str]) -> list[str]:
+def _add_secrets(
+    variables: dict[str, Given], *, environment: Mapping[str, str], dotenv: Mapping[str, str]
+) -> list[str]:
     """Adds the secrets that files hold to `variables`. Returns what went wrong, a line each, without any content."""
     problems = []
     for name, setting in FILE_VARIABLES.items():
-        path = found.get(name, "").strip()
+        in_environment = environment.get(name, "").strip()
+        path = in_environment or dotenv.get(name, "").strip()
         if not path:
             continue
-        origin = f"{ENVIRONMENT if environment.get(name, '').strip() else files.DOTENV} {name}"
+        origin = f"{ENVIRONMENT if in_environment else files.DOTENV} {name}"
         if other := variables.get(setting.variable):
             problems.append(
                 f"{name} and {setting.variable} are both set ({origin}, {other.origin}); allowed: one of them."

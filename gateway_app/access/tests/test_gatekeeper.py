@@ -6,18 +6,21 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase, override_settings
 
+from gateway_app import clock
 from gateway_app.access import gatekeeper as module
 from gateway_app.access import rules
 from gateway_app.access.audit import Actor
 from gateway_app.access.gatekeeper import Gatekeeper
 from gateway_app.models import AccessRule, AccessState
+from gateway_app.models.access import SubjectKind
 from gateway_app.models.audit import Door
 from gateway_app.sessions.source import ChatType, SessionSource
 from tests.configuration import configured
@@ -92,6 +95,19 @@ class GatekeeperTests(TransactionTestCase):
         AccessState.objects.update(version=1)
         self.assertFalse(self.is_allowed())
 
+    def test_what_a_transaction_read_of_itself_and_rolled_back_is_forgotten(self) -> None:
+        # Seen to let 7 in with the audit's count and hash left out of the stamp.
+        for further in (1, 2):
+            with self.subTest(further_changes=further):
+                with self.assertRaisesRegex(RuntimeError, "late"), transaction.atomic():
+                    rules.allow(platform="telegram", subject_id="7", by=BY)
+                    self.assertTrue(self.is_allowed())
+                    raise RuntimeError("late")
+                for number in range(further):
+                    rules.allow(platform="telegram", subject_id=f"{further}-{number}", by=BY)
+                self.assertFalse(self.is_allowed())
+                self.assertTrue(self.is_allowed(f"{further}-0"))
+
     def test_another_configuration_holds_at_once(self) -> None:
         self.assertFalse(self.is_allowed())
         with configured(access={"platforms": {"telegram": {"allowed_users": ("7",)}}}):
@@ -100,6 +116,7 @@ class GatekeeperTests(TransactionTestCase):
 
     @override_settings(ACCESS_CHECK_SECONDS=60)
     def test_what_this_process_changed_itself_holds_at_once(self) -> None:
+        module.gatekeeper.forget()  # what an earlier test has left
         self.assertFalse(module.gatekeeper.decide(source()).is_allowed)
         rules.allow(platform="telegram", subject_id="7", by=BY)
         self.assertTrue(module.gatekeeper.decide(source()).is_allowed)
@@ -107,7 +124,7 @@ class GatekeeperTests(TransactionTestCase):
     def test_without_a_database_nothing_is_decided_on_old_facts(self) -> None:
         self.is_allowed()
         with (
-            mock.patch.object(Gatekeeper, "_read_state", side_effect=OperationalError),
+            mock.patch.object(Gatekeeper, "_read_stamp", side_effect=OperationalError),
             self.assertRaises(OperationalError),
         ):
             self.is_allowed()
@@ -130,6 +147,30 @@ class GatekeeperTests(TransactionTestCase):
             time.sleep(0.8)
             with self.assertNumQueries(0):
                 self.assertFalse(self.is_allowed())
+
+    def test_a_look_within_a_transaction_sees_its_rows_and_leaves_no_trace(self) -> None:
+        # Seen to fail with the gatekeeper's own decide(): another change then gets the version that was rolled back.
+        rules.allow(platform="telegram", subject_id="9", by=BY)
+        with self.assertRaises(ZeroDivisionError), transaction.atomic():
+            rules.allow(platform="telegram", subject_id="7", by=BY)
+            self.assertTrue(module.decide_now(source(), at=clock.read()).is_allowed)
+            _ = 1 / 0
+        rules.allow(platform="telegram", subject_id="8", by=BY)
+        self.assertEqual([self.keeper.decide(source(user)).is_allowed for user in "78"], [False, True])
+
+    def test_a_look_within_a_transaction_decides_as_every_other(self) -> None:
+        rules.allow(platform="telegram", subject_id="7", by=BY)
+        rules.deny(platform="", subject_id="8", by=BY)
+        rules.allow(platform="", subject_id="*", by=BY)
+        rules.allow(platform="telegram", subject=SubjectKind.CHAT, subject_id="-100", by=BY)
+        rules.deny(platform="telegram", subject=SubjectKind.CHAT, subject_id="-200", by=BY)
+        for asked in (
+            *(source(user) for user in ("7", "8", "9", "")),
+            *(source("9", chat_id=chat, chat_type=ChatType.GROUP) for chat in ("-100", "-200", "-300")),
+            source("9", user_id_alt="8"), replace(source("9"), platform="webchat"), source("9", is_bot=True),
+        ):  # fmt: skip
+            with self.subTest(asked=asked):
+                self.assertEqual(module.decide_now(asked, at=clock.read()), self.keeper.decide(asked))
 
 
 class OtherProcessTests(TransactionTestCase):

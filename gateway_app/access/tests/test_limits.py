@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.models import F
 from django.test import TestCase, TransactionTestCase, override_settings
 
-from gateway_app import inbox, metrics
+from gateway_app import inbox, metrics, tasks
 from gateway_app.access import buckets, limits
 from gateway_app.models import Channel, InboundMessage, OutboundPart, RateBucket, Session
 from gateway_app.platforms.base import InboundEvent
@@ -51,6 +51,7 @@ class DoorTests(TestCase):
         self.assertEqual(set(accepted.limited), {event.event_id for event in events[2:]})
         self.assertEqual(count("limited") - before, 2)
         notice = OutboundPart.objects.get()
+        self.assertEqual(accepted.chats, [notice.lane.key])
         self.assertEqual((notice.chat_id, notice.reply_to), ("chat-ann", events[2].message_id))
         self.assertRegex(
             notice.text,
@@ -69,8 +70,8 @@ class DoorTests(TestCase):
 
     @limited(sender_per_minute=1)
     def test_a_chat_is_told_once_in_a_window_and_again_in_the_next(self) -> None:
-        for text in "abcd":
-            pipeline.accept(text)
+        chats = [pipeline.accept(text).chats for text in "abcd"]
+        self.assertEqual([len(told) for told in chats], [0, 1, 0, 0])
         self.assertEqual(OutboundPart.objects.count(), 1)
         RateBucket.objects.update(noticed_at=F("noticed_at") - timedelta(seconds=limits.WINDOW_SECONDS + 1))
         for text in "ef":
@@ -299,3 +300,15 @@ class PruneTests(TestCase):
         self.assertEqual(limits.prune(), 1)
         RateBucket.objects.update(noticed_at=F("noticed_at") - timedelta(days=1))
         self.assertEqual(limits.prune(), 1)
+
+
+class BeatTests(TransactionTestCase):
+    def setUp(self) -> None:
+        pipeline.use_recording_platform(self)
+
+    @limited(sender_per_minute=60)
+    def test_the_beats_task_drops_old_rows(self) -> None:
+        pipeline.accept("a")
+        RateBucket.objects.update(filled_at=F("filled_at") - timedelta(days=1))
+        pipeline.run(tasks.tend_access.run())
+        self.assertFalse(RateBucket.objects.exists())

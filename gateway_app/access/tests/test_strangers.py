@@ -11,6 +11,7 @@ from django.test import TestCase, override_settings
 from gateway_app import inbox
 from gateway_app.access import pairing, rules, strangers
 from gateway_app.access.audit import Actor
+from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.models import InboundMessage, OutboundPart, PairingGuard, PairingRequest
 from gateway_app.models.audit import Door
 from gateway_app.platforms.base import InboundEvent
@@ -43,6 +44,7 @@ class DoorTestCase(TestCase):
     def setUp(self) -> None:
         strangers.memory.forget()
         self.addCleanup(strangers.memory.forget)
+        gatekeeper.forget()  # what an earlier test has rolled back, and this one does not look for
 
 
 class AnsweringTests(DoorTestCase):

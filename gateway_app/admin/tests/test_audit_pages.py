@@ -9,8 +9,9 @@ import json
 from typing import Any
 from unittest import mock
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 from django.test import AsyncClient, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -174,7 +175,9 @@ class StreamingTests(TransactionTestCase):
             await client.aforce_login(user)
             response = await client.get(f"{AUDIT}export/json/")
             self.assertTrue(response.is_async)
-            return [piece async for piece in response.streaming_content]
+            found = [piece async for piece in response.streaming_content]
+            await sync_to_async(connections.close_all)()  # of the thread in which views run
+            return found
 
         with mock.patch.object(audit_export, "CHUNK", 2):
             found = asyncio.run(pieces())

@@ -28,7 +28,8 @@ class Site(Section):
         is_secret=True,
         default_words="made at the first start, kept in `state/secret_key.secret`",
     )
-    """Signs sessions and sign-in links. Several hosts need the same one, and a new one voids both."""
+    """Signs sessions and sign-in links, and seals pairing codes that wait to be sent. Several hosts need the same one,
+    and a new one voids all three."""
     debug: Flag = setting("HERMES_DEBUG", False)
     """Django's own pages for errors and missing pages. They show settings and code: never on a site that others
     reach."""

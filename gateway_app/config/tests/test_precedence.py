@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 from unittest import mock
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from gateway_app.config.catalogue import BY_VARIABLE, SETTINGS
 from gateway_app.fleet.record import RunRecord
 from gateway_app.platforms import registry
+from tests.processes import ROOT
 
 from .case import ConfigCase
 
@@ -99,6 +103,17 @@ class PrecedenceTests(ConfigCase):
     def test_an_explicit_no_in_a_file_beats_a_token_in_the_environment(self) -> None:
         self.yaml.write_text("platforms: {telegram: {enabled: false}}\n")
         self.assertFalse(self.load(TELEGRAM_BOT_TOKEN="1:abcd").platforms.telegram.enabled)
+        for text, accounts in (("telegram: {enabled: off}\n", "[]\n"), ("", "['1']\n")):
+            self.yaml.write_text(text)
+            say = "from gateway_app.platforms.registry import get; print(get('telegram').accounts())"
+            done = subprocess.run(
+                [sys.executable, "manage.py", "shell", "-v0", "-c", say],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "HERMES_HOME": str(self.home), "TELEGRAM_BOT_TOKEN": "1:abcd"},
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(done.stdout, accounts, done.stderr)
 
     def test_what_a_run_recorded_is_stronger_than_files_but_a_model_of_ones_own_is_kept(self) -> None:
         addresses = {"REDIS_URL": "redis://run/0", "OPENAI_BASE_URL": "http://run/v1", "OPENAI_API_KEY": "run"}

@@ -113,10 +113,11 @@ def decision_for(user: User) -> Decision:
 
 
 def denial(user: User) -> str:
-    """What a person is told whom no list allows."""
+    """What a person is told whom nothing lets in."""
+    name = user.get_username()
     return (
-        f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
-        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS."
+        f"You are signed in as {name}, but nobody has allowed you to talk to the agent yet."
+        f" An operator can: with `manage.py gateway access allow webchat {name}`, or by WEBCHAT_ALLOWED_USERS."
     )
 
 
