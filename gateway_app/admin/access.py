@@ -27,8 +27,8 @@ from .base import ReadOnlyAdmin, label, link
 
 SHOWN = 20
 """Rows that a question names; the rest is counted."""
-AT_ONCE = 500
-"""Rows that one answer acts on, each in a transaction of its own; more would keep the page waiting."""
+AT_ONCE = 100
+"""Rows that one answer acts on, each in a transaction of its own and with a message of its own."""
 REASON_CHARS = 1_000
 
 

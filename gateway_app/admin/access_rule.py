@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +24,7 @@ from unfold.widgets import (
 )
 
 from gateway_app.access import rules
+from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.standing import because
 from gateway_app.models import AccessRule
 from gateway_app.models.access import Effect, Origin, SubjectKind
@@ -185,7 +187,8 @@ class AccessRuleAdmin(AccessAdmin):
         return form.outcome.rule
 
     def save_model(self, request: HttpRequest, obj: Model, form: object, change: bool) -> None:
-        """The form has written it."""
+        """The form has written it. Django commits after this; until then other threads read what was before."""
+        transaction.on_commit(gatekeeper.forget)
 
     def save_related(self, request: HttpRequest, form: object, formsets: object, change: bool) -> None:
         """There is nothing else."""

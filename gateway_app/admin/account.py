@@ -26,7 +26,7 @@ from .base import ReadOnlyAdmin, when
 
 admin.site.unregister([User, Group])
 
-PLAIN = ["username", "first_name", "last_name", "email"]
+PLAIN = ["first_name", "last_name", "email"]
 """What may be changed of an account without changing what it may do."""
 
 
@@ -88,6 +88,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         fixed = list(super().get_readonly_fields(request, obj))
+        if obj:
+            fixed.append("username")  # by which the audit names the account
         return fixed if request.user.is_superuser else [*fixed, "is_superuser", "user_permissions"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -59,9 +59,10 @@ class RightsTests(AccountCase):
 
     def test_a_change_of_the_name_alone_is_none_of_the_audits(self) -> None:
         ben = account("ben", Role.VIEWER)
-        self.client.post(page(ben), form(ben, first_name="Ben", email="ben@example.org"))
+        self.client.post(page(ben), form(ben, username="root2", first_name="Ben", email="ben@example.org"))
         ben.refresh_from_db()
         self.assertEqual((ben.first_name, ben.email), ("Ben", "ben@example.org"))
+        self.assertEqual(ben.username, "ben")  # the audit names the account by it
         self.assertEqual(self.rows(), [])
 
     def test_a_reason_is_kept(self) -> None:

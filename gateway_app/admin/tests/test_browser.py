@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
-from unittest import SkipTest
+from unittest import SkipTest, mock
 
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.test import SimpleTestCase
 from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
@@ -43,6 +44,15 @@ def chromium() -> str:
     if os.environ.get("CI"):
         raise AssertionError(MISSING)
     raise SkipTest(MISSING)
+
+
+class ChromiumTests(SimpleTestCase):
+    @mock.patch.object(shutil, "which", return_value=None)
+    def test_without_a_browser_the_test_fails_in_ci_and_says_elsewhere_why_it_is_skipped(self, _: mock.Mock) -> None:
+        with mock.patch.dict(os.environ, {"CI": "true"}), self.assertRaisesRegex(AssertionError, "apt-get install"):
+            chromium()
+        with mock.patch.dict(os.environ, {"CI": ""}), self.assertRaisesRegex(SkipTest, "apt-get install"):
+            chromium()
 
 
 class BrowserTests(StaticLiveServerTestCase):
