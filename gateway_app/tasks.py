@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from celery import shared_task
 
 from gateway_app import doorbell
-from gateway_app.access import configuration, limits, pairing, rules
+from gateway_app.access import configuration, limits, pairing, roles, rules
 from gateway_app.config import live
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
@@ -65,8 +65,9 @@ async def canary() -> None:
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def tend_access() -> None:
-    """Ends codes and rules whose time is over, forgets what no limit needs, audits what the configuration says now."""
+    """Ends codes and rules whose time is over, forgets what no limit needs, audits what was changed elsewhere."""
     with database_needed("look at what is over"):
-        for end in (pairing.expire_due, pairing.forget_turned_away, rules.expire_due, limits.prune):
+        ends = (pairing.expire_due, pairing.forget_turned_away, rules.expire_due, limits.prune, roles.note_elsewhere)
+        for end in ends:
             await in_database(end)
         await in_database(configuration.note, live.config())

@@ -11,9 +11,11 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Max, Q
 
 from gateway_app.access import audit
 from gateway_app.access.audit import Actor
+from gateway_app.models import AuditEntry
 from gateway_app.models.audit import AuditAction
 
 
@@ -142,6 +144,37 @@ def record_new(*, user: User, by: Actor, reason: str = "") -> None:
         action=AuditAction.ROLE_CHANGED, by=by, subject=user.get_username(), after=rights_of(user).to_json(),
         reason=reason,
     )  # fmt: skip
+
+
+def note_elsewhere() -> int:
+    """Audits the rights that something else has changed, such as `createsuperuser` or a shell; returns how many.
+
+    They are compared with what the audit says last of each account, so whoever looks, each change is one row.
+    """
+    if not _unaudited():
+        return 0
+    with transaction.atomic():
+        ledger = audit.open_ledger()
+        found = _unaudited()
+        for name, (before, after) in sorted(found.items()):
+            ledger.write(
+                action=AuditAction.ROLE_CHANGED, by=audit.SYSTEM, subject=name, before=before, after=after,
+                reason="changed by something else",
+            )  # fmt: skip
+    return len(found)
+
+
+def _unaudited() -> dict[str, tuple[dict[str, Any] | None, dict[str, Any]]]:
+    """By account, what the audit says last of its rights and what they are, where the two differ."""
+    rows = AuditEntry.objects.filter(action=AuditAction.ROLE_CHANGED)
+    newest = rows.values("subject").annotate(newest=Max("pk")).values("newest")
+    audited = dict(rows.filter(pk__in=newest).values_list("subject", "after"))
+    rights = Q(is_staff=True) | Q(is_superuser=True) | Q(groups__isnull=False) | Q(user_permissions__isnull=False)
+    accounts = User.objects.filter(rights | Q(username__in=list(audited))).distinct()
+    found = {user.get_username(): rights_of(user).to_json() for user in accounts}
+    nothing = Rights(is_active=False).to_json()
+    found |= {name: nothing for name in audited if name not in found}
+    return {name: (audited.get(name), after) for name, after in found.items() if audited.get(name) != after}
 
 
 def check(*, user: User, rights: Rights, granter: User | None = None) -> None:

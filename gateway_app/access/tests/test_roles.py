@@ -6,6 +6,7 @@ import io
 import threading
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
@@ -148,6 +149,52 @@ class RoleTests(TestCase):
         with self.assertRaisesRegex(LookupError, "gateway_app.view_nothing"):
             wanted = replace(roles.rights_of(self.root), permissions=frozenset({"gateway_app.view_nothing"}))
             roles.change_rights(user=self.root, rights=wanted, by=ANN)
+
+
+class ElsewhereTests(TestCase):
+    def subjects(self) -> list[str]:
+        return list(AuditEntry.objects.order_by("pk").values_list("subject", flat=True))
+
+    def test_an_account_that_django_made_is_audited_once(self) -> None:
+        call_command("createsuperuser", "--noinput", "--username", "eve", "--email", "")
+        self.assertEqual([roles.note_elsewhere(), roles.note_elsewhere()], [1, 0])
+        entry = AuditEntry.objects.get()
+        assert entry.after
+        self.assertEqual((entry.subject, entry.door, entry.before), ("eve", Door.SYSTEM, None))
+        self.assertTrue(entry.after["superuser"])
+
+    def test_rights_that_were_changed_in_a_shell_are_audited_with_what_they_were(self) -> None:
+        user = User.objects.create_superuser("eve")
+        roles.note_elsewhere()
+        User.objects.update(is_superuser=False)
+        roles.note_elsewhere()
+        entry = AuditEntry.objects.latest("pk")
+        assert entry.before and entry.after
+        self.assertEqual((entry.before["superuser"], entry.after["superuser"]), (True, False))
+        user.delete()
+        roles.note_elsewhere()
+        roles.note_elsewhere()
+        entry = AuditEntry.objects.latest("pk")
+        assert entry.after
+        self.assertEqual((AuditEntry.objects.count(), entry.after["active"]), (3, False))
+
+    def test_what_was_changed_by_the_gateway_itself_is_not_audited_again(self) -> None:
+        roles.ensure_roles()
+        user = account("ann")
+        roles.note_elsewhere()
+        roles.change_role(user=user, roles=[Role.VIEWER], by=ANN)
+        self.assertEqual(roles.note_elsewhere(), 0)
+
+    def test_people_who_only_chat_are_none_of_the_staff(self) -> None:
+        User.objects.create_user("guest")
+        self.assertEqual(roles.note_elsewhere(), 0)
+
+    def test_nothing_is_locked_where_nothing_was_changed(self) -> None:
+        account("ann")
+        roles.note_elsewhere()
+        with mock.patch.object(roles.audit, "open_ledger") as opened:
+            roles.note_elsewhere()
+        opened.assert_not_called()
 
 
 class CommandTests(TestCase):

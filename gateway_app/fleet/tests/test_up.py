@@ -115,6 +115,7 @@ class FirstStartTest(UpTestCase):
         run.until_ready()
 
         with self.subTest("the credentials that are shown work"):
+            run.until(lambda: bool(re.search(r"Password +\S+\n", run.output)))  # it follows the word that all is ready
             link = re.search(r"Sign in +(\S+)", run.output)
             password = re.search(r"Password +(\S+)", run.output)
             assert link and password
