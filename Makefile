@@ -36,8 +36,8 @@ lint: $(VENV)/.dev  ## Check style, format and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy gateway_app hermes_site
 
-bench: $(VENV)/.dev  ## Measure the pipeline on this machine
-	@$(PY) -m benchmarks.pipeline $(ARGS)
+bench: $(VENV)/.dev  ## Measure the pipeline and the decisions on access on this machine
+	@$(PY) -m benchmarks $(ARGS)
 
 docs: $(VENV)/.run  ## Write docs/reference/ from the code
 	@$(PY) -m docs.generate

@@ -1,25 +1,20 @@
-"""`make bench`: a message's whole road under load, every part real and on this machine."""
+"""`make bench ARGS=pipeline`: a message's whole road under load, every part real and on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 import urllib.request
-from datetime import date
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks import noop
-from benchmarks.fleet import ROOT, Fleet, wait_for_answer
+from benchmarks.fleet import Fleet, wait_for_answer
+from benchmarks.report import Report, machine
 
-PAGE = ROOT / "docs" / "benchmarks.md"
 PEERS = ("model peer", "telegram peer")
 
 
@@ -35,15 +30,18 @@ def main() -> int:
         "--in-flight", type=int, default=1000, help="turns at once against the slow model; 0 leaves it out"
     )
     parser.add_argument("--no-yardstick", action="store_true", help="leave the no-op rate out")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="write the result to docs/benchmarks.md")
     options = parser.parse_args()
     if os.environ.get("DATABASE_URL", "postgres").startswith("sqlite"):
         parser.error("DATABASE_URL is SQLite; the benchmark is of PostgreSQL.")
-    report = Report()
+    report = Report("pipeline")
     with Fleet(workers=options.workers) as fleet:
         model = fleet.start_peer("model", "-m", "tests.peers.model", "--port", "0", "--keep", "10")
         telegram = fleet.start_peer("telegram", "-m", "benchmarks.telegram_load")
-        report.say(machine(workers=options.workers))
+        report.say(
+            f"{machine()} PostgreSQL, the broker, {options.workers} worker processes, the listener, beat and both peers"
+            " share it. The model answers at once."
+        )
         fleet.start_gateway(model_url=model, telegram_url=telegram)
         wait_for_answer(f"{telegram}/_/stats")
         measure(fleet, {"chats": 10, "seconds": 3})  # warms up connections, caches and pools
@@ -54,49 +52,8 @@ def main() -> int:
         if not options.no_yardstick:
             yardstick(fleet, report)
     if options.write:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(report.page())
-        print(f"Written to {PAGE.relative_to(ROOT)}.")
+        report.write()
     return 0
-
-
-class Report:
-    """What is printed, and the page made of it."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, *lines: str) -> None:
-        self.lines += lines
-        print(*lines, sep="\n", flush=True)
-
-    def table(self, *, head: list[str], rows: list[list[object]]) -> None:
-        self.say("", "| " + " | ".join(head) + " |", "|" + "---|" * len(head))
-        self.say(*["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows], "")
-
-    def page(self) -> str:
-        return (
-            "# Benchmarks\n\nMade by `make bench ARGS=--write` on"
-            f" {date.today():%Y-%m-%d}; each figure is the median of its rounds in one run of it.\n\n"
-            + "\n".join(self.lines)
-            + "\n"
-        )
-
-
-def machine(*, workers: int) -> str:
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    memory = psutil.virtual_memory().total / 2**30
-    kernel = f"{platform.system()} {platform.release().split('-')[0]}"
-    return (
-        f"Machine: {os.cpu_count()} cores ({names[0] if names else platform.machine()}), {memory:.0f} GiB, {kernel},"
-        f" Python {platform.python_version()}. PostgreSQL, the broker, {workers} worker processes, the listener, beat"
-        " and both peers share it. The model answers at once."
-    )
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def measure(fleet: Fleet, run: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def discard_inbound(*, ids: Iterable[int]) -> list[int]:
 def replay_outbound(*, ids: Iterable[int]) -> list[int]:
     """Has parts sent after all, with all their attempts ahead of them.
 
-    Attempts that may have reached the platform stay counted in `unknown_outcomes`.
+    Attempts that may have reached the platform stay counted in `unknown_outcomes`. Sealed parts are passed over: their
+    text was erased when they were given up.
     """
     return _replay(
         OutboundPart,
@@ -93,7 +94,7 @@ def _replay(box: Box, ids: Iterable[int], *, ring: Callable[[list[str]], None], 
     replayed: list[int] = []
     for batch in in_batches(ids):
         with transaction.atomic():
-            found = _lock(box, batch)
+            found = _lock(box, batch, **({"is_sealed": False} if box is OutboundPart else {}))
             lane_ids = sorted({lane_id for _, lane_id in found if lane_id is not None})
             changed = [pk for pk, lane_id in found if lane_id is not None]
             box._default_manager.filter(pk__in=changed).update(**values)
@@ -120,6 +121,7 @@ def _discard(box: Box, ids: Iterable[int], *, state: str) -> list[int]:
     return discarded
 
 
-def _lock(box: Box, ids: list[int]) -> list[tuple[int, int | None]]:
+def _lock(box: Box, ids: list[int], **only: bool) -> list[tuple[int, int | None]]:
     """Ids and lanes of those that are dead letters still, locked until the transaction ends."""
-    return list(dead_rows(box).filter(pk__in=ids).select_for_update().order_by("pk").values_list("pk", "lane_id"))
+    rows = dead_rows(box).filter(pk__in=ids, **only).select_for_update()
+    return list(rows.order_by("pk").values_list("pk", "lane_id"))

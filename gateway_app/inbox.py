@@ -11,7 +11,10 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway_app import channels, lanes, metrics
-from gateway_app.access.decision import decide
+from gateway_app.access import limits, people, strangers
+from gateway_app.access.decision import Decision
+from gateway_app.access.gatekeeper import gatekeeper
+from gateway_app.access.limits import Limited
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
 from gateway_app.models.inbox import InboundState
@@ -46,6 +49,10 @@ class Accepted:
     """The answer given to each event that was refused, by event id."""
     denied: set[str] = field(default_factory=set)
     """Events whose sender may not speak; nothing of them is kept."""
+    chats: list[str] = field(default_factory=list)
+    """Delivery lanes in which a word to somebody unknown or too fast waits, to be rung for (`ring_delivery`)."""
+    limited: dict[str, Limited] = field(default_factory=dict)
+    """Events that came too fast, by event id; nothing of them is kept."""
 
 
 def accept(
@@ -56,37 +63,61 @@ def accept(
 ) -> Accepted:
     """Writes a batch of events in one transaction: inbox rows, sessions and channels.
 
-    Denied senders are dropped first and cost no transaction. An event that is known already changes nothing.
-    One that is too long, or finds its session full, is recorded with a refusal in the outbox. The caller
-    acknowledges the platform after this returns, and then rings (`doorbell.ring`). `assert_held` runs within
-    the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then nothing is
-    written and the platform must not be acknowledged.
+    Denied senders are dropped first and cost no transaction, then events that come too fast, of which their chat is
+    told once in a while. Who is unknown may get a pairing code, in a transaction of its own after this one: a process
+    that dies between them, or before the platform is acknowledged, leaves the event to come again. An event that is
+    known already changes nothing. One that is too long, or finds its session full, is recorded with a refusal in the
+    outbox. The caller acknowledges the platform after this returns, and then rings (`doorbell`). `assert_held` runs
+    within the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then the platform
+    must not be acknowledged.
     """
     accepted = Accepted()
-    welcome: dict[str, list[InboundEvent]] = {}
+    welcome: list[InboundEvent] = []
+    denied: list[tuple[InboundEvent, Decision]] = []
     for event in events:
-        decision = decide(event.source)
+        decision = gatekeeper.decide(event.source)
         if decision.is_allowed:
-            welcome.setdefault(session_key(event.source), []).append(_cleaned(event))
+            welcome.append(_cleaned(event))
         else:
             accepted.denied.add(event.event_id)
+            denied.append((event, decision))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome="denied").inc()
             log.info(
                 "Denied %s user %r in chat %r: %s.",
                 event.source.platform, event.source.user_id, event.source.chat_id, decision.rule,
             )  # fmt: skip
-    if not welcome and not unreadable:
-        return accepted
-    with transaction.atomic():
-        if assert_held:
-            assert_held()
-        _record_unreadable(unreadable)
-        if welcome:
-            _record(welcome, accepted)
+    if welcome or unreadable:
+        _take(welcome, unreadable, accepted, assert_held=assert_held)
+    accepted.chats += strangers.answer(denied)
     return accepted
 
 
-def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
+def _take(
+    welcome: Sequence[InboundEvent],
+    unreadable: Sequence[UnreadableEvent],
+    accepted: Accepted,
+    *,
+    assert_held: Callable[[], None] | None,
+) -> None:
+    with limits.charging(welcome) as charge, transaction.atomic():
+        if assert_held:
+            assert_held()
+        _record_unreadable(unreadable)
+        accepted.limited = charge.settle()
+        accepted.chats = charge.chats
+        taken: dict[str, list[InboundEvent]] = {}
+        for event in welcome:
+            if event.event_id in accepted.limited:
+                metrics.ACCEPTED.labels(platform=event.source.platform, outcome="limited").inc()
+            else:
+                taken.setdefault(session_key(event.source), []).append(event)
+        if taken:
+            known = _record(taken, accepted)
+            charge.give_back(known)
+
+
+def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[str]:
+    """Writes the rows of events by session, and answers refused ones; yields the ids of those that were known."""
     counts = {key: len(events) for key, events in welcome.items()}
     put, open_counts, found = execute(
         lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome), reading_sessions(welcome)
@@ -94,7 +125,9 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
     places = lanes.places(put)
     depths: dict[int, int] = dict(open_counts)
     sessions = opened_sessions(found, {key: events[0].source for key, events in welcome.items()})
-    channels.note(event.source for events in welcome.values() for event in events)
+    sources = [event.source for events in welcome.values() for event in events]
+    channels.note(sources)
+    people.note(sources)
 
     values: list[Sequence[Value]] = []
     refusals: dict[str, Refusal] = {}
@@ -144,6 +177,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> None:
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome=outcome).inc()
         if rings and not places[key].is_held:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
+    return {event.event_id for events in welcome.values() for event in events} - accepted.event_ids
 
 
 def _counting_open(keys: Collection[str]) -> Statement:

@@ -17,6 +17,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 
 from gateway_app.queues import Queue
 
+ACCESS_SECONDS = 60
+"""How often what has ended is taken back. Nothing waits for it: it ceases to count by itself at its time."""
 LEAST_EXPIRY_SECONDS = 10
 """A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
 
@@ -53,6 +55,12 @@ def entries() -> list[Entry]:
             "gateway_app.tasks.canary",
             settings.CANARY_SECONDS,
             "Proves that tasks come through the queue. Without it /readyz fails.",
+        ),
+        Entry(
+            "gateway: access",
+            "gateway_app.tasks.tend_access",
+            ACCESS_SECONDS,
+            "Ends pairing codes and rules whose time is over, and audits what the configuration says of access.",
         ),
     ]
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from celery import shared_task
 
 from gateway_app import doorbell
+from gateway_app.access import configuration, limits, pairing, roles, rules
+from gateway_app.config import live
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
@@ -59,3 +61,13 @@ async def canary() -> None:
     """Proves that tasks get through the queue; /readyz looks at its age."""
     with database_needed("canary"):
         await in_database(record_canary)
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def tend_access() -> None:
+    """Ends codes and rules whose time is over, forgets what no limit needs, audits what was changed elsewhere."""
+    with database_needed("look at what is over"):
+        ends = (pairing.expire_due, pairing.forget_turned_away, rules.expire_due, limits.prune, roles.note_elsewhere)
+        for end in ends:
+            await in_database(end)
+        await in_database(configuration.note, live.config())

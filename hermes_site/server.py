@@ -15,6 +15,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from gateway_app.config import live
 from gateway_app.platforms.webchat.hub import hub
 from gateway_app.platforms.webchat.stream import close_publisher
 from gateway_app.worker.database import close_database_threads
@@ -74,12 +75,14 @@ async def _serve(host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    watching = asyncio.create_task(live.watch())
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         await serving
         raise RuntimeError("The web server ended by itself.")
+    watching.cancel()
     await _stop(server, serving)
 
 

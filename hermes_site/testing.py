@@ -8,11 +8,17 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 from django.conf import settings
 from django.db import connections
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResult, RemoteTestRunner
 
 from gateway_app.worker.database import close_database_threads
+from hermes_site import audit_in_tests
+
+# How long an example takes says nothing on a machine that others share. Tests take this over when they are imported.
+hypothesis.settings.register_profile("gateway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("gateway")
 
 
 class PortableResult(RemoteTestResult):
@@ -68,6 +74,7 @@ class TestRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
+        audit_in_tests.install()
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
         # unittest runs coroutine tests in asyncio's debug mode, which warns of every step that takes 0.1 s.
         logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -18,11 +18,13 @@ from django.conf import settings
 from django.test import override_settings
 
 from gateway_app import channels
+from gateway_app.access import people
 from gateway_app.fleet.death import dying_with_parent
 from gateway_app.models import Listener
 from gateway_app.platforms import lease, listening
 from gateway_app.platforms.telegram import polling  # noqa: F401  (seconds of import that no test should wait for)
 from gateway_app.worker.database import close_database_threads
+from tests.configuration import open_to_all
 from tests.peers.telegram import TOKEN, TelegramPeer
 from tests.processes import child_environment
 
@@ -37,12 +39,12 @@ def telegram_peer(test: TestCase, **changes: Any) -> TelegramPeer:
     values: dict[str, Any] = {
         "TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_BASE_URL": peer.url, "TELEGRAM_REFUSED_SECONDS": 0.05,
         "LISTENER_BACKOFF_SECONDS": 0.05, "LISTENER_BACKOFF_MAX_SECONDS": 0.2,
-        "PLATFORM_ALLOW_ALL_USERS": settings.PLATFORM_ALLOW_ALL_USERS | {"telegram": True},
     }  # fmt: skip
-    changed = override_settings(**values | changes)
-    changed.enable()
-    test.addCleanup(changed.disable)
+    for changed in (override_settings(**values | changes), open_to_all("telegram")):
+        changed.enable()
+        test.addCleanup(changed.disable)
     test.addCleanup(channels._known.clear)
+    test.addCleanup(people._known.clear)
     reports = mock.patch.object(lease, "REPORT_SECONDS", 0.1)
     reports.start()
     test.addCleanup(reports.stop)

@@ -9,16 +9,17 @@ from typing import Any
 from unittest import TestCase, mock
 
 import aiohttp
-from django.conf import settings
 from django.test import override_settings
 
 from gateway_app import channels, inbox
+from gateway_app.access import people
 from gateway_app.models import InboundMessage, OutboundPart
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import InboundEvent, OutgoingPart, Platform
 from gateway_app.sessions.routing import context_of
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 from gateway_app.worker.database import close_database_threads
+from tests.configuration import open_to_all
 
 _event_ids = itertools.count(1)
 
@@ -60,13 +61,11 @@ def use_recording_platform(test: TestCase) -> RecordingPlatform:
     patch = mock.patch.object(registry, "get", found)
     patch.start()
     test.addCleanup(patch.stop)
-    allowed = override_settings(
-        PLATFORM_ALLOW_ALL_USERS=settings.PLATFORM_ALLOW_ALL_USERS | {"recording": True},
-        DELIVERY_BACKOFF_SECONDS=0.01,
-    )
-    allowed.enable()
-    test.addCleanup(allowed.disable)
+    for changed in (override_settings(DELIVERY_BACKOFF_SECONDS=0.01), open_to_all("recording")):
+        changed.enable()
+        test.addCleanup(changed.disable)
     test.addCleanup(channels._known.clear)
+    test.addCleanup(people._known.clear)
     return platform
 
 

@@ -9,20 +9,27 @@ import tempfile
 import types
 from pathlib import Path
 from typing import Any
-from unittest import TestCase
+from unittest import TestCase, mock
 
-from django.conf import settings
 from django.core.management import get_commands
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from docs import generate
+from docs.configuration import EXAMPLE
 from gateway_app.agent.ai_agent import handle_function_call
 from gateway_app.agent.registry import Registry
+from gateway_app.commands import registry as commands
+from gateway_app.commands.registry import Registry as CommandRegistry
+from gateway_app.config.catalogue import BY_VARIABLE, FILE_VARIABLES, SETTINGS
+from gateway_app.config.loading import build
+from gateway_app.config.sources import read
 from gateway_app.models import InboundMessage
 from gateway_app.platforms.base import OutgoingPart, SendError
 from gateway_app.platforms.lease import ListenerLease
 from gateway_app.platforms.receiving import ringer
 from tests import pipeline
+from tests.configuration import open_to_all
+from tests.pipeline_case import PipelineTestCase
 
 PAGES = [generate.ROOT / "README.md", *sorted(generate.DOCS.rglob("*.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|\b(?:src|href|srcset)=\"([^\"]+)\"")
@@ -40,22 +47,23 @@ class GeneratedPageTests(TestCase):
             with self.subTest(name, remedy="make docs"):
                 self.assertEqual((generate.DOCS / "reference" / name).read_text(), page())
 
-    def test_a_setting_without_a_reason_is_an_error(self) -> None:
-        with self.assertRaisesRegex(ValueError, "HERMES_X has no docstring"):
-            generate.variables('X = env.text("HERMES_X")\n\n"""Not its own."""\n')
+    def test_every_setting_has_a_reason(self) -> None:
+        for setting in SETTINGS:
+            with self.subTest(setting.variable):
+                self.assertRegex(setting.text, r"\w.*\.$")
 
-    def test_settings_on_consecutive_lines_share_a_reason(self) -> None:
-        found = generate.variables(
-            'A = env.number("HERMES_A", default=1)\n'
-            'B = env.whole("HERMES_B_BYTES", default=2 * 1024, least=1)\n"""Both."""\n'
-        )
-        self.assertEqual([variable.reason for variable in found], ["Both.", ""])
-        self.assertEqual([variable.kind for variable in found], ["number", "whole number of bytes, at least 1"])
-        self.assertEqual([variable.default for variable in found], ["1", "2,048"])
+    def test_a_default_that_is_worked_out_is_put_into_words(self) -> None:
+        for setting in SETTINGS:
+            if setting.field.default_factory is not None:
+                with self.subTest(setting.variable):
+                    self.assertTrue(setting.default_words)
 
-    def test_a_default_that_is_worked_out_needs_words(self) -> None:
-        with self.assertRaisesRegex(ValueError, "HERMES_X.*COMPUTED"):
-            generate.variables('X = env.text("HERMES_X", a_function())\n"""What for."""\n')
+    def test_the_example_is_a_configuration_without_a_mistake(self) -> None:
+        with tempfile.TemporaryDirectory() as home:
+            (Path(home) / "config.yaml").write_text(EXAMPLE)
+            found = build(read(home=Path(home), environment={"HERMES_SECRET_KEY": "x"}))
+        self.assertEqual(found.warnings, ())
+        self.assertEqual(found.access.platforms["telegram"].group_allowed_chats, ("-1001234567890",))
 
 
 class LinkTests(TestCase):
@@ -72,9 +80,10 @@ class LinkTests(TestCase):
             self.assertLessEqual(set((generate.DOCS / folder).glob("*.md")), linked)
 
     def test_a_link_that_leads_nowhere_is_seen(self) -> None:
-        self.assertTrue(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#counted-by-the-processes"))
-        self.assertFalse(resolves(generate.DOCS / "reference" / "settings.md", "metrics.md#no-such-heading"))
-        self.assertFalse(resolves(generate.DOCS / "reference" / "settings.md", "no-such-page.md"))
+        page = generate.DOCS / "reference" / "configuration.md"
+        self.assertTrue(resolves(page, "metrics.md#counted-by-the-processes"))
+        self.assertFalse(resolves(page, "metrics.md#no-such-heading"))
+        self.assertFalse(resolves(page, "no-such-page.md"))
         self.assertEqual(
             links('[a](b.md) ![c](d.png)\n```\n[e](f.md)\n```\n<img src="g.svg">'), ["b.md", "d.png", "g.svg"]
         )
@@ -82,11 +91,11 @@ class LinkTests(TestCase):
 
 class NameTests(TestCase):
     def test_every_environment_variable_that_is_named_exists(self) -> None:
-        known = {variable.name for variable in generate.variables(generate.SETTINGS.read_text())}
+        known = {*BY_VARIABLE, *FILE_VARIABLES}
         for page in PAGES:
             for name in sorted(set(VARIABLE.findall(page.read_text())) - known):
                 with self.subTest(page=str(page.relative_to(generate.ROOT)), variable=name):
-                    self.fail(f"{name} is read nowhere in {generate.SETTINGS.name}")
+                    self.fail(f"{name} is no setting")
 
     def test_every_command_that_is_named_exists(self) -> None:
         targets = set(re.findall(r"^([a-z]+):", (generate.ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -118,17 +127,26 @@ class ToolExampleTests(SimpleTestCase):
             self.assertEqual({key: str(value).partition(";")[0] for key, value in found.items()}, as_text(answer))
 
 
+class CommandExampleTests(PipelineTestCase):
+    def test_the_command_of_the_guide_works(self) -> None:
+        found = CommandRegistry([example("Add a command").COMMAND])
+        with mock.patch.object(commands, "shipped", lambda: found):
+            for text in ("hello", "/count", "/length"):
+                pipeline.accept(text)
+                self.answer()
+        self.assertEqual(self.platform.texts[1:], ["2 messages were said in this conversation."] * 2)
+
+
 class PlatformExampleTests(TransactionTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.chat = Path(folder.name) / "ann"
         self.chat.mkdir()
-        changed = override_settings(
-            FOLDER_PATH=folder.name, PLATFORM_ALLOW_ALL_USERS=settings.PLATFORM_ALLOW_ALL_USERS | {"folder": True}
-        )
-        changed.enable()
-        self.addCleanup(changed.disable)
+        changed = override_settings(FOLDER_PATH=folder.name)
+        for change in (changed, open_to_all("folder")):
+            change.enable()
+            self.addCleanup(change.disable)
         self.platform = example("Add a platform").Adapter()
 
     def test_the_platform_of_the_guide_accepts_before_it_acknowledges(self) -> None:

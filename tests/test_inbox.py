@@ -13,6 +13,7 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import UnreadableEvent
 from gateway_app.sessions.source import ChatType
 from tests import pipeline
+from tests.configuration import configured
 from tests.test_lanes import together
 
 
@@ -82,9 +83,11 @@ class InboxTests(TestCase):
         pipeline.accept("a\x00b\ud800c")
         self.assertEqual(InboundMessage.objects.get().text, "ab?c")
 
-    @override_settings(PLATFORM_ALLOW_ALL_USERS={})
+    @configured(access={"platforms": {"recording": {"allow_all_users": False}}})
+    @override_settings(ACCESS_CHECK_SECONDS=60)
     def test_a_denied_sender_leaves_no_trace_and_costs_no_statement(self) -> None:
         denied = pipeline.event("let me in", event_id="9")
+        inbox.accept([denied])
         with self.assertNumQueries(0):
             accepted = inbox.accept([denied])
         self.assertEqual(accepted.denied, {"9"})
@@ -107,6 +110,7 @@ class InboxTests(TestCase):
             inbox.accept([pipeline.event("1")], assert_held=refuse)
         self.assertEqual(InboundMessage.objects.count(), 0)
 
+    @override_settings(ACCESS_CHECK_SECONDS=60)
     def test_the_chat_is_remembered_and_not_written_again(self) -> None:
         pipeline.accept("1")
         self.assertEqual(Channel.objects.get().chat_id, "chat-ann")

@@ -16,6 +16,7 @@ from gateway_app.platforms.base import InboundEvent
 from gateway_app.platforms.lease import LeaseLost, ListenerLease
 from gateway_app.sessions.source import ChatType, SessionSource
 from tests import pipeline
+from tests.configuration import open_to_all
 
 
 def lease(account: str = "1") -> ListenerLease:
@@ -67,7 +68,7 @@ class LeaseTests(TransactionTestCase):
         second.renew()
         self.assertFalse(lease().claim())
 
-    @override_settings(PLATFORM_ALLOW_ALL_USERS={"telegram": True})
+    @open_to_all("telegram")
     def test_whoever_was_overtaken_accepts_nothing(self) -> None:
         # Seen to fail with `AND fence = %s` taken out of assert_held().
         first = held()

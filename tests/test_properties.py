@@ -7,7 +7,7 @@ from typing import Any
 
 from django.test import SimpleTestCase
 from django.utils import timezone
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -46,7 +46,7 @@ def routed(source: SessionSource) -> tuple[str, ...]:
 
 class KeyProperties(SimpleTestCase):
     @given(sources, sources)
-    @settings(max_examples=1000, deadline=None)
+    @settings(max_examples=1000)
     def test_two_sources_share_a_session_only_if_nothing_that_routes_them_differs(
         self, one: SessionSource, other: SessionSource
     ) -> None:
@@ -54,14 +54,14 @@ class KeyProperties(SimpleTestCase):
         self.assertEqual(session_key(one) == session_key(other), routed(one) == routed(other))
 
     @given(sources, st.sampled_from(["platform", "account", "chat_id", "thread_id"]), ids)
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     def test_another_id_is_another_session(self, one: SessionSource, name: str, value: str) -> None:
         assume(getattr(one, name) != value and (value or name != "platform"))
         values = {**one.to_json(), name: value}
         self.assertNotEqual(session_key(one), session_key(SessionSource(**values)))
 
     @given(st.tuples(ids, ids, ids), st.tuples(ids, ids, ids))
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     def test_two_chats_never_share_a_delivery_lane(self, one: tuple[str, ...], other: tuple[str, ...]) -> None:
         def key(place: tuple[str, ...]) -> str:
             return delivery_key(platform=place[0], account=place[1], chat_id=place[2])
@@ -102,7 +102,7 @@ class LaneProperties(TestCase):
         pipeline.use_recording_platform(self)
 
     @given(steps)
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200)
     def test_every_message_is_answered_once_and_in_order(self, script: list[tuple[str, Any]]) -> None:
         # Seen to fail with the fence taken out of lanes.holding_or_releasing(), and of lanes.holding().
         self.accepted = 0

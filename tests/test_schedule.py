@@ -17,16 +17,13 @@ from hermes_site.celery import app
 
 class ScheduleTests(TestCase):
     @override_settings(SWEEP_SECONDS=3.0, CANARY_SECONDS=15.0)
-    def test_sweeps_and_canaries_are_scheduled(self) -> None:
-        self.assertEqual(schedule.ensure(), 2)
-        sweep, canary = (
-            PeriodicTask.objects.get(name="gateway: sweep"),
-            PeriodicTask.objects.get(name="gateway: canary"),
-        )
-        self.assertEqual((sweep.task, canary.task), (tasks.sweep.name, tasks.canary.name))
-        self.assertEqual((str(sweep.interval), str(canary.interval)), ("every 3 seconds", "every 15 seconds"))
-        self.assertEqual((sweep.expire_seconds, canary.expire_seconds), (10, 15))
-        self.assertEqual({sweep.queue, canary.queue}, {Queue.MAINTENANCE.value})
+    def test_sweeps_canaries_and_the_end_of_access_are_scheduled(self) -> None:
+        self.assertEqual(schedule.ensure(), 3)
+        rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in ("sweep", "canary", "access")]
+        self.assertEqual([row.task for row in rows], [tasks.sweep.name, tasks.canary.name, tasks.tend_access.name])
+        self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in (3, 15, 60)])
+        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60])
+        self.assertEqual({row.queue for row in rows}, {Queue.MAINTENANCE.value})
 
     @override_settings(SWEEP_SECONDS=0.5)
     def test_beat_reads_a_period_below_a_second(self) -> None:
@@ -46,7 +43,7 @@ class ScheduleTests(TestCase):
         changed = PeriodicTasks.last_change()
         self.assertEqual(schedule.ensure(), 0)
         self.assertEqual(PeriodicTasks.last_change(), changed)
-        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (2, 2))
+        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (3, 3))
 
     def test_a_new_setting_is_taken_over_and_beat_is_told(self) -> None:
         schedule.ensure()
@@ -90,10 +87,10 @@ class ConcurrentScheduleTests(TransactionTestCase):
 
         other = threading.Thread(target=start)
         with transaction.atomic():
-            self.assertEqual(schedule.ensure(), 2)
+            self.assertEqual(schedule.ensure(), 3)
             other.start()
             other.join(0.3)  # long enough to find no rows and to try to make them
             self.assertTrue(other.is_alive())
         other.join(20)
         self.assertIsInstance(results[0], int)
-        self.assertEqual(PeriodicTask.objects.count(), 2)
+        self.assertEqual(PeriodicTask.objects.count(), 3)

@@ -16,12 +16,15 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
+from django.urls import reverse
 
 from gateway_app.fleet.death import dying_with_parent
 from gateway_app.platforms.webchat import conversations, signin
@@ -159,6 +162,17 @@ class RunningTests(TransactionTestCase):
         self.assertEqual((response.status, response.headers["Location"]), (302, "/chat/"))
         cookie = next(found for found in response.headers.get_all("Set-Cookie") if found.startswith("sessionid="))
         self.assertEqual(self.server.get(f"{self.ann.chat}/", Cookie=cookie.partition(";")[0])[0], 200)
+
+    def test_guessing_a_password_is_throttled(self) -> None:
+        body = urlencode({"username": "ann", "password": "wrong", "csrfmiddlewaretoken": "x" * 32})
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": f"csrftoken={'x' * 32}"}
+        for path in ("/sign-in/", reverse("admin:login")):
+            AccessAttempt.objects.all().delete()
+            answers = [self.server.request("POST", path, body, **headers) for _ in range(settings.LOGIN_FAILURES + 1)]
+            expected = [200] * (settings.LOGIN_FAILURES - 1) + [429] * 2
+            self.assertEqual([response.status for response in answers], expected, path)
+            self.assertIn(b"Too many wrong passwords", answers[-1].read())
+        self.assertNotIn("wrong", self.server.log.read_text())
 
     def test_a_second_process_on_the_same_address_ends_and_says_why(self) -> None:
         second = self.server.start()

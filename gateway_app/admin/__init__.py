@@ -5,13 +5,17 @@ from __future__ import annotations
 from django.contrib import admin
 
 from . import (  # noqa: F401
+    access_rule,
+    account,
+    audit,
     channel,
     heartbeat,
     inbox,
     lane,
     listener,
     outbox,
-    people,
+    pairing,
+    person,
     schedule,
     send_gate,
     session,

@@ -20,7 +20,7 @@ from gateway_app.models.turn import TurnState
 from . import charts
 from .base import shorten, when
 from .charts import Chart, Series
-from .navigation import DEAD
+from .navigation import DEAD, pending_count
 
 NEEDED = ("view_inboundmessage", "view_turn", "view_outboundpart", "view_listener", "view_lane")
 """What a person must be allowed to see one by one to see the sum of it."""
@@ -48,7 +48,7 @@ def with_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, A
         **context,
         "read_at": when(found.backlog.read_at),
         "failing": failing,
-        "figures": figures(found),
+        "figures": [*_access(request), *figures(found)],
         "charts": draw(found.slots),
         "listeners": [
             {
@@ -104,6 +104,15 @@ def figures(found: Dashboard) -> list[Figure]:
             "Workers", f"{state.turns.held:,}", "sessions held by workers now", "", f"{_list('lane')}?activity=held"
         ),
     ]
+
+
+def _access(request: HttpRequest) -> list[Figure]:
+    """People who wait at the door, for those who may see them; no card where nobody waits."""
+    waiting = pending_count(request)
+    if not waiting:
+        return []
+    note = "waits for a decision" if waiting == 1 else "wait for a decision"
+    return [Figure("Pairing", f"{waiting:,}", f"{note}; a code is good for an hour", "", _list("pairingrequest"))]
 
 
 def draw(slots: list[Slot]) -> list[Chart]:

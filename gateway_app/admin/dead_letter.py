@@ -63,7 +63,12 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
         row = self.get_object(request, object_id)
-        return super().get_actions_detail(request, object_id) if row and row.state == "dead" else []
+        if row is None or row.state != "dead":
+            return []
+        found: list[Any] = super().get_actions_detail(request, object_id)
+        if self.concerned(self.model._default_manager.filter(pk=row.pk), REPLAY).exists():
+            return found
+        return [action for action in found if not action.action_name.endswith("replay_one")]
 
     def _ask_or_do(
         self, request: HttpRequest, rows: QuerySet[Any], deed: Deed, function: Callable[..., list[int]]
@@ -87,7 +92,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         )
 
     def _ask(self, request: HttpRequest, rows: QuerySet[Any], deed: Deed) -> HttpResponse:
-        dead = rows.filter(state="dead")
+        dead = self.concerned(rows, deed)
         count = bounded_count(dead)
         shown = list(dead.order_by("pk")[:SHOWN])
         context = {
@@ -127,6 +132,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
                 f"{missed:,} row{' was' if missed == 1 else 's were'} no dead letter (any more).",
                 messages.WARNING,
             )
+
+    def concerned(self, rows: QuerySet[Any], deed: Deed) -> QuerySet[Any]:
+        """Those of `rows` that the deed can be done to."""
+        return rows.filter(state="dead")
 
     def why(self, row: Any) -> str:
         """Why the row was given up."""

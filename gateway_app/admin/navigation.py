@@ -1,25 +1,27 @@
-"""The admin's menu and tabs: what each person may see, and how many dead letters wait for a decision."""
+"""The admin's menu and tabs: what each person may see, and how many pairings and dead letters wait for a decision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
 
 from gateway_app import dead_letters
+from gateway_app.access import pairing
 from gateway_app.dead_letters import Box
 from gateway_app.models import InboundMessage, OutboundPart
 
-from .base import COUNT_CAP
+from .base import COUNT_CAP, bounded_count
 
 DEAD = "state__exact=dead"
 UNREADABLE = "state__exact=rejected"
+SETTLED = "state=decided"
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """The menu, in django-unfold's form. One bounded count per box is all it asks of the database."""
+    """The menu, in django-unfold's form. One bounded count per box and queue is all it asks of the database."""
     return [
         {
             "items": [{"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")}],
@@ -29,6 +31,22 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item(request, "Sessions", "forum", "session"),
                 _item(request, "Search", "search", "transcriptmessage"),
+            ],
+        },
+        {
+            "title": "Access",
+            "items": [
+                _pairing(request),
+                _item(request, "People", "group", "person"),
+                _item(request, "Rules", "rule", "accessrule", without_path=_simulator()),
+                {
+                    "title": "Simulator",
+                    "icon": "help",
+                    "link": _simulator(),
+                    "active": request.path == _simulator(),
+                    "permission": _permission("gateway_app.view_accessrule"),
+                },
+                _item(request, "Audit", "policy", "auditentry"),
             ],
         },
         {
@@ -63,8 +81,15 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def tabs(request: HttpRequest) -> list[dict[str, Any]]:
-    """Tabs over the inbox's and the outbox's lists."""
+    """Tabs over the pairing queue, and over the inbox's and the outbox's lists."""
     return [
+        {
+            "models": ["gateway_app.pairingrequest"],
+            "items": [
+                _tab(request, "Waiting", "pairingrequest", others=[SETTLED]),
+                _tab(request, "Settled", "pairingrequest", SETTLED),
+            ],
+        },
         {
             "models": ["gateway_app.inboundmessage", "gateway_app.outboundpart"],
             "items": [
@@ -74,7 +99,7 @@ def tabs(request: HttpRequest) -> list[dict[str, Any]]:
                 _tab(request, "Outbox", "outboundpart"),
                 _tab(request, "Dead, outgoing", "outboundpart", DEAD),
             ],
-        }
+        },
     ]
 
 
@@ -88,6 +113,18 @@ def dead_letter_counts(request: HttpRequest) -> tuple[int, int]:
 
 def _count(box: Box) -> int:
     return dead_letters.dead_rows(box)[:COUNT_CAP].count()
+
+
+def pending_count(request: HttpRequest) -> int:
+    """People who wait to be let in, as far as the person may see them and up to `COUNT_CAP`."""
+    return bounded_count(pairing.pending()) if _may(request, "gateway_app.view_pairingrequest") else 0
+
+
+def _pairing(request: HttpRequest) -> dict[str, Any]:
+    item = _item(request, "Pairing", "how_to_reg", "pairingrequest")
+    if waiting := pending_count(request):
+        item["badge"] = f"{waiting:,}"
+    return item
 
 
 def _dead_letters(request: HttpRequest) -> dict[str, Any]:
@@ -113,20 +150,25 @@ def _item(
     app: str = "gateway_app",
     query: str = "",
     without: str = "",
+    without_path: str = "",
 ) -> dict[str, Any]:
     path = _list(model, app)
     return {
         "title": title,
         "icon": icon,
         "link": f"{path}?{query}" if query else path,
-        "active": request.path.startswith(path) and not (without and _has(request, without)),
+        "active": request.path.startswith(path)
+        and not (without and _has(request, without))
+        and request.path != without_path,
         "permission": _permission(f"{app}.view_{model}"),
     }
 
 
-def _tab(request: HttpRequest, title: str, model: str, query: str = "") -> dict[str, Any]:
+def _tab(
+    request: HttpRequest, title: str, model: str, query: str = "", *, others: Sequence[str] = (DEAD, UNREADABLE)
+) -> dict[str, Any]:
     path = _list(model)
-    special = any(_has(request, other) for other in (DEAD, UNREADABLE))
+    special = any(_has(request, other) for other in others)
     return {
         "title": title,
         # A callable, since django-unfold takes the menu's entry with the same text for another name of the tab.
@@ -148,6 +190,10 @@ def _may(request: HttpRequest, name: str) -> bool:
 def _has(request: HttpRequest, query: str) -> bool:
     name, _, value = query.partition("=")
     return request.GET.get(name) == value
+
+
+def _simulator() -> str:
+    return reverse("admin:gateway_app_accessrule_simulator")
 
 
 def _list(model: str, app: str = "gateway_app") -> str:

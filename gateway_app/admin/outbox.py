@@ -11,9 +11,10 @@ from unfold.decorators import display
 
 from gateway_app import dead_letters
 from gateway_app.models import OutboundPart
+from gateway_app.sealing import PLACEHOLDER
 
 from .base import PlatformFilter, clamped, long_text, shorten, when
-from .dead_letter import DeadLetterAdmin
+from .dead_letter import REPLAY, DeadLetterAdmin, Deed
 
 
 @admin.register(OutboundPart)
@@ -55,6 +56,19 @@ class OutboundAdmin(DeadLetterAdmin):
 
     def why(self, row: OutboundPart) -> str:
         return row.error
+
+    def concerned(self, rows: QuerySet[Any], deed: Deed) -> QuerySet[Any]:
+        dead = super().concerned(rows, deed)
+        # A secret was erased when it was given up: there is nothing to send again.
+        return dead.filter(is_sealed=False) if deed is REPLAY else dead
+
+    @display(description="Text")
+    def excerpt(self, row: OutboundPart) -> SafeString:
+        return clamped(PLACEHOLDER) if row.is_sealed else super().excerpt(row)
+
+    @display(description="Text")
+    def full_text(self, row: OutboundPart) -> SafeString | str:
+        return long_text(row.shown_text)
 
     @display(description="Chat")
     def chat(self, row: OutboundPart) -> str:

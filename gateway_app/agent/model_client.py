@@ -25,7 +25,7 @@ from gateway_app.agent.model_errors import (
 )
 from gateway_app.agent.model_reply import Draft, ModelReply, ToolCall
 from gateway_app.agent.model_stream import DONE, EventParser
-from hermes_site import environment
+from gateway_app.config.errors import wrong
 
 __all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelReply", "ToolCall"]
 
@@ -71,9 +71,7 @@ class ModelConfig:
     def from_settings(cls) -> ModelConfig:
         """Raises ImproperlyConfigured where no model server is configured."""
         if not settings.OPENAI_BASE_URL:
-            raise environment.wrong(
-                "OPENAI_BASE_URL", "", "the address of a model server, for example http://127.0.0.1:8080/v1"
-            )
+            raise wrong("OPENAI_BASE_URL", "", "the address of a model server, for example http://127.0.0.1:8080/v1")
         return cls(
             base_url=settings.OPENAI_BASE_URL,
             models=tuple(dict.fromkeys([settings.HERMES_MODEL, *settings.MODEL_FALLBACKS])),

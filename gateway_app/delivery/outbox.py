@@ -20,6 +20,7 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.models.outbox import OPEN_STATES, OutboundState
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import OutgoingPart
+from gateway_app.sealing import seal
 from gateway_app.sessions.key import delivery_key
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
@@ -27,6 +28,8 @@ from .backoff import wait_before
 
 TABLE = OutboundPart._meta.db_table
 GATE = SendGate._meta.db_table
+ERASING = ", text = ''"
+"""Goes into the statement that ends a sealed part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Draft:
     reply_to: str = ""
     text: str
     turn_id: int | None = None
+    is_secret: bool = False
+    """The text is sealed while it waits, and erased when it was sent or given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Head:
 
     platform: str
     part: OutgoingPart
+    is_sealed: bool = False
+    """The part's text is still sealed."""
 
 
 class Posting:
@@ -60,6 +67,8 @@ class Posting:
 
     def __init__(self, draft: Draft, *, and_claim: bool = False) -> None:
         platform = registry.get(draft.platform)
+        if draft.is_secret and not platform.is_pushed:
+            raise ValueError(f"A secret for {draft.platform}, which shows what stands in the outbox.")
         texts = platform.split(draft.text)
         key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
         self._bid = lanes.bid(kind=LaneKind.DELIVERY, key=key)
@@ -101,12 +110,13 @@ def _inserting(draft: Draft, texts: list[str], *, place: Bid) -> Statement:
         rows.append(
             (
                 lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
-                draft.reply_to if number == 0 else "", text, draft.turn_id, OutboundState.WAITING.value, 0,
+                draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
+                draft.turn_id, OutboundState.WAITING.value, 0,
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-        "turn_id", "state", "attempts",
+        "is_sealed", "turn_id", "state", "attempts",
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
 
@@ -128,7 +138,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes",
+        " unknown_outcomes, is_sealed",
         lane.values,
     )
 
@@ -136,12 +146,12 @@ def taking_head(lane: Sql) -> Statement:
 def taken_head(rows: list[Row]) -> Head | None:
     if not rows:
         return None
-    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown = rows[0]
+    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed = rows[0]
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
         reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
     )  # fmt: skip
-    return Head(platform, part)
+    return Head(platform, part, bool(is_sealed))
 
 
 def take_head(claim: Claim) -> Head | None:
@@ -196,7 +206,7 @@ def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head |
 def _recording_sent(head: Head, *, platform_message_id: str) -> Statement:
     return Statement(
         f"UPDATE {TABLE} SET state = 'sent', platform_message_id = %s, error = '', finished_at = {clock.now()}"
-        " WHERE id = %s",
+        f"{ERASING if head.is_sealed else ''} WHERE id = %s",
         [platform_message_id[:255], head.part.part_id],
     )
 
@@ -244,10 +254,16 @@ def record_failed(
 
 
 def bury(head: Head, *, reason: str) -> None:
-    """The part becomes a dead letter, visible and replayable in the admin; the lane goes on."""
+    """The part becomes a dead letter, visible and replayable in the admin; the lane goes on.
+
+    A sealed one is erased, and so cannot be replayed; its error says so.
+    """
+    if head.is_sealed:
+        reason = f"{reason}; the text was a secret and is erased, so this cannot be sent again"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET state = 'dead', error = %s, finished_at = {clock.now()} WHERE id = %s",
+            f"UPDATE {TABLE} SET state = 'dead', error = %s, finished_at = {clock.now()}"
+            f"{ERASING if head.is_sealed else ''} WHERE id = %s",
             [reason, head.part.part_id],
         )
     metrics.DELIVERIES.labels(platform=head.platform, outcome="dead").inc()
@@ -261,7 +277,7 @@ def fetch(*, platform: str, account: str, chat_id: str) -> list[str]:
         if claim is None:
             return []
         parts = OutboundPart.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).order_by("seq")
-        texts = [part.text for part in parts]
+        texts = [part.shown_text for part in parts]
         parts.update(state=OutboundState.SENT, attempts=1, finished_at=timezone.now())
         lanes.release(claim)
     return texts

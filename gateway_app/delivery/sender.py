@@ -10,11 +10,11 @@ import aiohttp
 from django.conf import settings
 from django.db import transaction
 
-from gateway_app import lanes, metrics
+from gateway_app import lanes, metrics, sealing
 from gateway_app.lanes import Claim, LaneLost
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms import registry
-from gateway_app.platforms.base import SendError, UnknownOutcome
+from gateway_app.platforms.base import OutgoingPart, SendError, UnknownOutcome
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
@@ -56,27 +56,40 @@ async def drain(claim: Claim, head: Head | None, *, http: aiohttp.ClientSession)
 async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Head | None:
     """One attempt, its record, and the next part to send."""
     part = replace(head.part, is_ours=claim.is_trusted)
+    if head.is_sealed:
+        try:
+            part = replace(part, text=sealing.unseal(part.text))
+        except sealing.CannotUnseal as error:
+            log.error("Part %s to %s cannot be sent: %s.", part.part_id, head.platform, error)
+            return await record_in_database(_record_failed, claim, head, reason=str(error), permanent=True)
     try:
         async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS):
             message_id = await registry.get(head.platform).send(part, http=http)
     except SendError as error:
-        log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, error)
+        reason = _words(str(error), head, part)
+        log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, reason)
         return await record_in_database(
-            _record_failed, claim, head, reason=str(error), permanent=error.permanent, retry_after=error.retry_after,
+            _record_failed, claim, head, reason=reason, permanent=error.permanent, retry_after=error.retry_after,
             closes_account=error.closes_account,
         )  # fmt: skip
     except (UnknownOutcome, TimeoutError) as error:
-        reason = str(error) or f"no answer within {settings.SEND_TIMEOUT_SECONDS:g} s"
+        reason = _words(str(error), head, part) or f"no answer within {settings.SEND_TIMEOUT_SECONDS:g} s"
         log.warning(
             "%s part %s (attempt %s) has an unknown outcome: %s", head.platform, part.part_id, part.attempts, reason
         )
         return await record_in_database(_record_failed, claim, head, reason=reason, unknown=True)
     except Exception as error:
-        log.exception("Sending part %s to %s failed.", part.part_id, head.platform)
+        # A traceback ends with the error's own words, which may repeat the text.
+        log.error("Sending part %s to %s failed.", part.part_id, head.platform, exc_info=not head.is_sealed)
         return await record_in_database(
             _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
         )
     return await record_in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
+
+
+def _words(words: str, head: Head, part: OutgoingPart) -> str:
+    """An error's words; a server may repeat in them what it was sent."""
+    return sealing.redacted(words, secret=part.text) if head.is_sealed else words
 
 
 def _record_failed(

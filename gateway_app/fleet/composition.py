@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from gateway_app.config.catalogue import BY_VARIABLE
+from gateway_app.config.schema import Config
 from gateway_app.queues import Queue
 
 from .demo_model import demo_model
@@ -36,18 +38,21 @@ class Composition:
     demonstrates: bool
 
 
-def compose(variables: Mapping[str, str]) -> Composition:
-    """What to run, given the environment `variables`: a broker and a model of its own only where none is set."""
+def compose(config: Config) -> Composition:
+    """What to run, given `config`: a broker and a model of its own only where none is set."""
     ports = settings.STATE_DIR / "ports.json"
     seconds = settings.STOP_SECONDS
     ground: list[Service] = []
     found: dict[str, str] = {}
-    if not variables.get("REDIS_URL"):
+    if not config.is_given("REDIS_URL"):
         broker, found["REDIS_URL"] = valkey(folder=settings.STATE_DIR / "valkey", ports=ports, stop_seconds=seconds)
         ground.append(broker)
-    demonstrates = not any(variables.get(name) for name in MODEL_CHOICES)
+    demonstrates = not any(map(config.is_given, MODEL_CHOICES))
     if demonstrates:
-        model, model_settings = demo_model(folder=settings.STATE_DIR, ports=ports, stop_seconds=seconds)
+        prompt = config.model.system_prompt if config.is_given("HERMES_SYSTEM_PROMPT") else ""
+        model, model_settings = demo_model(
+            folder=settings.STATE_DIR, ports=ports, stop_seconds=seconds, system_prompt=prompt
+        )
         found |= model_settings
         ground.append(model)
     host, port = settings.HERMES_BIND
@@ -55,7 +60,7 @@ def compose(variables: Mapping[str, str]) -> Composition:
         ground=tuple(ground),
         fleet=tuple(_fleet(found)),
         recorded={
-            **{name: variables[name] for name in RECORDED if variables.get(name)},
+            **{name: BY_VARIABLE[name].of(config) for name in RECORDED if config.is_given(name)},
             "HERMES_BIND": f"{host}:{port}",
             **found,
         },

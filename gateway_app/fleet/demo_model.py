@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from hermes_site.environment import generated_secret
+from gateway_app.config.secret_files import generated_secret
 
 from .ports import kept_port
 from .service import Service, StopOrder
@@ -34,8 +34,8 @@ SYSTEM_PROMPT = "You are a helpful AI assistant. Reply in plain English with one
 KEY_VARIABLE = "HERMES_DEMO_MODEL_KEY"
 
 
-def demo_model(*, folder: Path, ports: Path, stop_seconds: float) -> tuple[Service, dict[str, str]]:
-    """The service, and the settings by which the rest of the fleet uses it.
+def demo_model(*, folder: Path, ports: Path, stop_seconds: float, system_prompt: str) -> tuple[Service, dict[str, str]]:
+    """The service, and the settings by which the rest of the fleet uses it. An empty `system_prompt` is one of its own.
 
     Raises ImproperlyConfigured if the packages of requirements-demo.txt are not installed.
     """
@@ -55,7 +55,7 @@ def demo_model(*, folder: Path, ports: Path, stop_seconds: float) -> tuple[Servi
         stop_seconds=stop_seconds,
     )
     return service, {
-        "HERMES_SYSTEM_PROMPT": os.environ.get("HERMES_SYSTEM_PROMPT") or SYSTEM_PROMPT,
+        "HERMES_SYSTEM_PROMPT": system_prompt or SYSTEM_PROMPT,
         "OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1",
         "OPENAI_API_KEY": key,
         "HERMES_MODEL": NAME,

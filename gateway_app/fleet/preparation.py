@@ -1,4 +1,4 @@
-"""What is made ready before the fleet starts: tables, static files, the schedule, the first administrator."""
+"""What is made ready before the fleet starts: tables, static files, the schedule, roles, the first administrator."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
 from gateway_app import schedule
+from gateway_app.access import configuration
+from gateway_app.access.audit import SYSTEM
+from gateway_app.access.roles import ensure_roles, record_new
+from gateway_app.config import live
 from gateway_app.platforms.webchat.signin import make_link
 
 ADMIN_NAME = "admin"
@@ -33,6 +37,8 @@ def prepare() -> Administrator | None:
     try:
         call_command("migrate", interactive=False, verbosity=0)
         schedule.ensure()
+        ensure_roles()
+        configuration.note(live.config())
         made = ensure_administrator()
     except OperationalError as error:
         # The driver's message names address and reason, never the password.
@@ -54,4 +60,5 @@ def ensure_administrator() -> Administrator | None:
         user.is_staff = user.is_superuser = user.is_active = True
         user.set_password(password)
         user.save()
+        record_new(user=user, by=SYSTEM, reason="the first administrator")
     return Administrator(name=ADMIN_NAME, password=password, sign_in_link=make_link(user))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse
 
 from gateway_app.platforms.webchat.signin import site_origin
 
@@ -51,7 +51,7 @@ def up(console: Console) -> int:
             return ALREADY_RUNNING
         require_free(*settings.HERMES_BIND)
         with _own_files():
-            composition = compose(os.environ)
+            composition = compose(settings.CONFIG)
             record.write(RECORD, RunRecord.of_this_process(site=site_origin(), environment=composition.recorded))
         try:
             asyncio.run(_run(console, composition))
@@ -175,12 +175,12 @@ def _reachable(bind: tuple[str, int]) -> tuple[str, int]:
 def _whereabouts(found: RunRecord | None) -> str:
     if found is None:
         return f"  It holds {LOCK}, but left no readable record in {RECORD}."
-    return f"  Process   {found.pid}\n  Chat      {found.site}/\n  Admin     {found.site}/admin/"
+    return f"  Process   {found.pid}\n  Chat      {found.site}/\n  Admin     {found.site}{reverse('admin:index')}"
 
 
 def _addresses(composition: Composition) -> str:
     site = site_origin()
-    lines = [f"  Chat      {site}/", f"  Admin     {site}/admin/"]
+    lines = [f"  Chat      {site}/", f"  Admin     {site}{reverse('admin:index')}"]
     if composition.demonstrates:
         lines += [
             f"  Model     {composition.recorded['HERMES_MODEL']}, a small DEMONSTRATION model on this machine.",

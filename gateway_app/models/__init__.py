@@ -1,22 +1,34 @@
 """The gateway's rows, one module per aggregate; their constraints carry the invariants."""
 
+from .access import AccessRule, AccessState
+from .audit import AuditEntry
 from .channel import Channel
 from .heartbeat import Heartbeat
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
 from .outbox import OutboundPart, SendGate
+from .pairing import PairingGuard, PairingRequest
+from .person import Person
+from .rate import RateBucket
 from .session import Session, TranscriptMessage
 from .turn import Turn, TurnStep
 from .webchat import WebConversation
 
 __all__ = [
+    "AccessRule",
+    "AccessState",
+    "AuditEntry",
     "Channel",
     "Heartbeat",
     "InboundMessage",
     "Lane",
     "Listener",
     "OutboundPart",
+    "PairingGuard",
+    "PairingRequest",
+    "Person",
+    "RateBucket",
     "SendGate",
     "Session",
     "TranscriptMessage",

@@ -3,6 +3,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from gateway_app.sealing import PLACEHOLDER
+
 
 class OutboundState(models.TextChoices):
     WAITING = "waiting", "waiting to be sent"
@@ -31,6 +33,9 @@ class OutboundPart(models.Model):
     thread_id = models.CharField(max_length=255, blank=True)
     reply_to = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message answered.")
     text = models.TextField()
+    is_sealed = models.BooleanField(
+        db_default=False, help_text="The text is a secret: encrypted until it is sent, and erased then."
+    )
     turn = models.ForeignKey("Turn", null=True, blank=True, on_delete=models.SET_NULL, related_name="outbound")
     state = models.CharField(max_length=16, choices=OutboundState, default=OutboundState.WAITING)
     attempts = models.IntegerField(default=0, help_text="Sends that were started.")
@@ -60,6 +65,11 @@ class OutboundPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.platform} {self.chat_id} part {self.seq}"
+
+    @property
+    def shown_text(self) -> str:
+        """The text as people may see it."""
+        return PLACEHOLDER if self.is_sealed else self.text
 
 
 class SendGate(models.Model):

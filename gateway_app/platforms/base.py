@@ -82,6 +82,13 @@ class Platform(ABC):
     """Workers send. Off where a reader fetches its parts itself, as the command line does."""
     is_streamed: ClassVar[bool] = False
     """`stream()` shows the reply while it is written."""
+    can_pair: ClassVar[bool] = False
+    """Somebody unknown who writes a direct message may be answered with a pairing code. Off where whoever writes has an
+    account with us, and where an answer may reach somebody who never wrote, as with e-mail."""
+    is_limited: ClassVar[bool] = True
+    """The inbound limits hold. Off where whoever writes could change them as well."""
+    answers_requests: ClassVar[bool] = False
+    """Each event comes in a request, whose answer says whether it was turned away; no notice is sent for that."""
 
     def accounts(self) -> list[str]:
         """The accounts (credentials) that this installation has for the platform; empty where it is not set up."""

@@ -13,6 +13,7 @@ import aiohttp
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from gateway_app.config import live
 from gateway_app.platforms import registry
 from gateway_app.platforms.base import Platform
 from gateway_app.platforms.lease import LeaseLost, ListenerLease
@@ -45,14 +46,15 @@ async def listen(stop: asyncio.Event) -> None:
         for platform in platforms()
         for account in platform.accounts()
     ]
+    watching = asyncio.create_task(live.watch(), name="configuration")
     if not listeners:
         log.info("No platform to listen to is set up; waiting.")
     try:
         await stop.wait()
     finally:
-        for task in listeners:
+        for task in (watching, *listeners):
             task.cancel()
-        await asyncio.gather(*listeners, return_exceptions=True)
+        await asyncio.gather(watching, *listeners, return_exceptions=True)
         await ringer.close(seconds=STOP_SECONDS)
         await close_http_session()
     log.info("Stopped listening.")

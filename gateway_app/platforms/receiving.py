@@ -20,7 +20,7 @@ from gateway_app.worker.database import in_database
 log = logging.getLogger(__name__)
 
 MOST_RINGS = 10_000
-"""Sessions that wait to be rung for while the broker is slow; beyond it the sweep rings."""
+"""Sessions, and chats, that wait to be rung for while the broker is slow; beyond it the sweep rings."""
 
 
 async def receive(
@@ -64,7 +64,7 @@ async def _accept(
     events: Sequence[InboundEvent], unreadable: Sequence[UnreadableEvent], lease: ListenerLease
 ) -> Accepted:
     accepted = await in_database(inbox.accept, events, unreadable=unreadable, assert_held=lease.assert_held)
-    ringer.ring(accepted.rings)
+    ringer.ring(accepted.rings, chats=accepted.chats)
     return accepted
 
 
@@ -83,15 +83,19 @@ class Ringer:
 
     def __init__(self) -> None:
         self._waiting: dict[str, SessionContext] = {}
+        self._chats: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
-    def ring(self, contexts: Iterable[SessionContext]) -> None:
-        """Returns at once. Must be called on the event loop."""
+    def ring(self, contexts: Iterable[SessionContext], *, chats: Iterable[str] = ()) -> None:
+        """`chats` are delivery lanes. Returns at once. Must be called on the event loop."""
         for context in contexts:
             if len(self._waiting) < MOST_RINGS:
                 self._waiting[context.session_key] = context
-        if self._waiting and (self._task is None or self._task.done()):
+        for chat in chats:
+            if len(self._chats) < MOST_RINGS:
+                self._chats.add(chat)
+        if (self._waiting or self._chats) and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._ring_all(), name="ringer")
 
     async def close(self, *, seconds: float) -> None:
@@ -103,13 +107,21 @@ class Ringer:
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._task = self._thread = None
         self._waiting.clear()
+        self._chats.clear()
 
     async def _ring_all(self) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="ringer")
-        while self._waiting:
+        while self._waiting or self._chats:
             contexts, self._waiting = list(self._waiting.values()), {}
-            await asyncio.get_running_loop().run_in_executor(self._thread, doorbell.ring, contexts)
+            chats, self._chats = self._chats, set()
+            await asyncio.get_running_loop().run_in_executor(self._thread, _ring, contexts, chats)
+
+
+def _ring(contexts: list[SessionContext], chats: set[str]) -> None:
+    if contexts:
+        doorbell.ring(contexts)
+    doorbell.ring_delivery(chats)
 
 
 ringer = Ringer()

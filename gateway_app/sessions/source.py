@@ -29,6 +29,8 @@ class SessionSource:
     """A second id of the same person that outlives the first (Signal UUID, Feishu union id)."""
     user_name: str = ""
     is_bot: bool = False
+    is_mention: bool = False
+    """The message addresses the agent: it names it, answers it, or is a command of its."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -60,7 +60,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
-            _writing_transcript(turn, outcome),
+            *_writing_transcript(turn, outcome),
             *_journaling(turn, outcome),
             *_finishing(turn, outcome),
         )
@@ -77,9 +77,11 @@ def _journaling(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     return [journal.writing(turn_id=turn.turn_id, first=len(turn.steps), steps=outcome.steps)]
 
 
-def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> Statement:
+def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
+    if turn.invocation:
+        return []
     said = [{"role": "user", "content": turn.asked}, *outcome.said]
-    return insert(
+    writing = insert(
         TranscriptMessage,
         columns=("session_id", "turn_id", "role", "content", "user_id", "tool_calls", "tool_call_id", "tokens"),
         rows=[
@@ -96,6 +98,7 @@ def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> Statement:
             for message in said
         ],
     )
+    return [writing]
 
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:

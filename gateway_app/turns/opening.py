@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway_app import lanes
+from gateway_app.commands import invocation
+from gateway_app.commands.invocation import Invocation
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Turn
 from gateway_app.models.inbox import InboundState
@@ -38,6 +41,11 @@ class Waiting:
     text: str
     message_id: str
 
+    @property
+    def invocation(self) -> Invocation | None:
+        """The command that the message is, if it is one."""
+        return invocation.invoked(self.text, source=self.source)
+
 
 @dataclass(slots=True)
 class OpenTurn:
@@ -48,6 +56,10 @@ class OpenTurn:
     attempts: int
     session_pk: int
     context: SessionContext
+    source: SessionSource
+    """Of the newest message answered."""
+    invocation: Invocation | None
+    """The command that is run instead of asking the model; nothing of it enters the transcript."""
     asked: str
     """The user's message as the model gets it: all that was waiting, as one."""
     reply_to: str
@@ -165,6 +177,8 @@ def _opened(
         attempts=attempts,
         session_pk=session.pk,
         context=context_of(newest.source, session_id=session.session_id),
+        source=newest.source,
+        invocation=newest.invocation if len(waiting) == 1 else None,
         asked="\n\n".join(_said(message) for message in waiting),
         reply_to=newest.message_id,
         history=history.fitting(transcript, budget=budget),
@@ -173,13 +187,16 @@ def _opened(
 
 
 def _collected(waiting: list[Waiting]) -> list[Waiting]:
-    """What the next turn takes: all that waits, up to the first message of another person.
+    """What the next turn takes: a command by itself, or all that waits, up to a command or another person's message.
 
     One person's request never runs under another's identity, also where several write in one session.
     """
-    first = waiting[0].source.participant
-    count = next((n for n, message in enumerate(waiting) if message.source.participant != first), len(waiting))
-    return waiting[:count]
+    first, *rest = waiting
+    if first.invocation:
+        return [first]
+    who = first.source.participant
+    more = itertools.takewhile(lambda message: message.source.participant == who and not message.invocation, rest)
+    return [first, *more]
 
 
 def _said(message: Waiting) -> str:

@@ -17,6 +17,7 @@ from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
 from gateway_app.agent.tools import registry as tool_registry
+from gateway_app.commands.runner import run_command
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
 from gateway_app.models.turn import TurnState
@@ -116,6 +117,9 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         return Outcome(state=TurnState.DEAD, reply=GIVEN_UP, error_kind="attempts", error=reason)
     try:
         async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS):
+            if turn.invocation:
+                reply = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                return Outcome(state=TurnState.DONE, reply=reply)
             conversation = await _converse(turn, http=http)
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()

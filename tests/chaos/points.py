@@ -33,6 +33,7 @@ POINTS: dict[str, dict[str, tuple[str, str, str]]] = {
     "worker": {
         "turn claimed": ("found", "gateway_app.turns.runner", "claim_and_open"),
         "step journaled": ("after", "gateway_app.turns.journal", "record"),
+        "command answered": ("after", "gateway_app.turns.runner", "run_command"),
         "reply in hand": ("before", "gateway_app.turns.runner", "close"),
         "turn half written": ("between", "gateway_app.turns.closing", "execute"),
         "turn written, not committed": ("after", "gateway_app.delivery.outbox", "Posting.outcome"),

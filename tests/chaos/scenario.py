@@ -102,11 +102,14 @@ def contradictions(traffic: Traffic) -> list[str]:
             for state, count in rows(states.replace("{table}", table).replace("{mine}", mine))
         ]
     said = "SELECT count(*) FROM gateway_app_transcriptmessage said WHERE said.turn_id = turn.id AND said.role ="
-    for turn_id, asked, answers, parts in rows(
+    for turn_id, asked, answers, commands, parts in rows(
         f"SELECT turn.id, ({said} 'user'), ({said} 'assistant' AND said.tool_calls IS NULL),"
+        " (SELECT count(*) FROM gateway_app_inboundmessage event WHERE event.turn_id = turn.id"
+        " AND substr(event.text, 1, 1) = '/'),"
         " (SELECT count(*) FROM gateway_app_outboundpart part WHERE part.turn_id = turn.id AND part.state = 'sent')"
         f" FROM gateway_app_turn turn WHERE session_id IN {sessions}"
     ):
-        if (asked, answers) != (1, 1) or not parts:
+        expected = (0, 0) if commands else (1, 1)  # nothing of a command is in the transcript
+        if (asked, answers) != expected or not parts:
             wrong.append(f"turn {turn_id} has {asked} questions, {answers} answers and {parts} sent parts")
     return wrong

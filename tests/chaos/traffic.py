@@ -12,6 +12,8 @@ from tests.chaos.fleet import Fleet
 
 TOKEN = re.compile(r"‹([\w-]+)\.(\d+)›")
 """Stands in every message, and comes back in its answer: whose it is, and its number."""
+ANSWERED_COMMAND = re.compile(r"User id: `?([\w-]+)")
+"""In the answer to `/whoami`: whose it is."""
 MARK = "♻️"
 """Begins a part that may be a repetition."""
 
@@ -167,6 +169,30 @@ class Traffic:
         own = set(self.users)
         requests = (request.get("body", {}).get("messages", ()) for request in self.fleet.model.requests)
         return sum(len(found) > 1 and bool(found & own) for found in map(_people_in, requests))
+
+
+class Commanding(Traffic):
+    """People who also send a command, once each. Its answer stands for the number that it has in its chat."""
+
+    def __init__(self, fleet: Fleet, *, chats: int = 6) -> None:
+        super().__init__(fleet, chats=chats)
+        self.commands: dict[str, int] = {}
+
+    def command(self) -> None:
+        """Each person asks who they are."""
+        for chat in self.chats:
+            chat.sent += 1
+            self.commands[chat.name] = chat.sent
+            self._write(chat, "/whoami")
+
+    def look(self) -> None:
+        super().look()
+        for chat in self.chats:
+            chat.shown = [self._numbered(text) for text in chat.shown]
+
+    def _numbered(self, text: str) -> str:
+        found = ANSWERED_COMMAND.search(text)
+        return f"{MARK if MARK in text else ''} ‹{found[1]}.{self.commands.get(found[1], 0)}›" if found else text
 
 
 def _people_in(messages: Iterable[dict[str, Any]]) -> set[str]:

@@ -15,6 +15,7 @@ from gateway_app import dead_letters, schedule
 from gateway_app.models import InboundMessage, OutboundPart, SendGate
 from tests.factories import make_inbound, make_outbound, make_session, make_turn
 
+ADMIN = reverse("admin:index")
 INBOX = reverse("admin:gateway_app_inboundmessage_changelist")
 OUTBOX = reverse("admin:gateway_app_outboundpart_changelist")
 
@@ -165,16 +166,16 @@ class PermissionTests(TestCase):
     def test_who_may_do_nothing_sees_nothing(self) -> None:
         self.client.force_login(person())
         for model in self.MODELS:
-            self.assertEqual(self.client.get(f"/admin/gateway_app/{model}/").status_code, 403, model)
-        self.assertNotIn("Throughput", self.client.get("/admin/").content.decode())
+            self.assertEqual(self.client.get(f"{ADMIN}gateway_app/{model}/").status_code, 403, model)
+        self.assertNotIn("Throughput", self.client.get(ADMIN).content.decode())
 
     def test_nobody_adds_edits_or_deletes_rows_of_the_pipeline(self) -> None:
         self.client.force_login(User.objects.create_superuser("admin"))
         turn = make_turn(session=make_session())
         row = make_inbound(state="dead", turn=turn, text="as it was")
         for model in self.MODELS:
-            self.assertEqual(self.client.get(f"/admin/gateway_app/{model}/add/").status_code, 403, model)
-        for path in (inbox_path(row), f"/admin/gateway_app/turn/{turn.pk}/change/"):
+            self.assertEqual(self.client.get(f"{ADMIN}gateway_app/{model}/add/").status_code, 403, model)
+        for path in (inbox_path(row), f"{ADMIN}gateway_app/turn/{turn.pk}/change/"):
             self.assertEqual(self.client.post(path, {"text": "changed", "state": "done"}).status_code, 403)
         self.assertEqual(self.client.post(inbox_path(row, "delete"), {"post": "yes"}).status_code, 403)
         self.client.post(INBOX, {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
@@ -182,7 +183,7 @@ class PermissionTests(TestCase):
         self.assertEqual((row.text, row.state), ("as it was", "dead"))
 
     def test_strangers_are_sent_to_the_sign_in(self) -> None:
-        for path in ("/admin/", INBOX, inbox_path(make_inbound(state="dead"), "replay_one")):
+        for path in (ADMIN, INBOX, inbox_path(make_inbound(state="dead"), "replay_one")):
             response = self.client.get(path)
             self.assertEqual(response.status_code, 302)
             self.assertIn("login", response["Location"])
@@ -190,7 +191,7 @@ class PermissionTests(TestCase):
     def test_of_the_schedule_only_the_switch_is_the_operators(self) -> None:
         schedule.ensure()
         entry = PeriodicTask.objects.get(name="gateway: canary")
-        path = f"/admin/django_celery_beat/periodictask/{entry.pk}/change/"
+        path = f"{ADMIN}django_celery_beat/periodictask/{entry.pk}/change/"
         self.client.force_login(person("change_periodictask"))
         self.client.post(path, {"task": "os.system", "queue": "elsewhere"})
         changed = PeriodicTask.objects.get(pk=entry.pk)

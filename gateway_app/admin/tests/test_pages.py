@@ -73,7 +73,7 @@ class ListTests(AdminTestCase):
                 newest = base.Lane._meta.apps.get_model("gateway_app", model).objects.order_by("-pk")[0]
                 self.assertEqual(self.client.get(page_of(model, newest.pk), follow=True).status_code, 200)
         for path in ("django_celery_beat/periodictask", "auth/user", "auth/group", "admin/logentry"):
-            self.content(f"/admin/{path}/")
+            self.content(f"{reverse('admin:index')}{path}/")
 
     def test_a_list_of_many_rows_costs_as_many_queries_as_one_of_few(self) -> None:
         # Seen to fail with list_select_related taken out of TurnAdmin.

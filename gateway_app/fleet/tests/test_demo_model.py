@@ -13,11 +13,13 @@ from gateway_app.fleet.service import Service
 
 
 class DemoModelTest(SimpleTestCase):
-    def compose(self) -> tuple[Service, dict[str, str]]:
+    def compose(self, *, system_prompt: str = "") -> tuple[Service, dict[str, str]]:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name)
-        return demo_model.demo_model(folder=path, ports=path / "ports.json", stop_seconds=1)
+        return demo_model.demo_model(
+            folder=path, ports=path / "ports.json", stop_seconds=1, system_prompt=system_prompt
+        )
 
     def test_its_settings_are_those_that_belong_to_a_model(self) -> None:
         _, found = self.compose()
@@ -29,8 +31,7 @@ class DemoModelTest(SimpleTestCase):
         self.assertIn(found["OPENAI_API_KEY"], service.environment.values())
 
     def test_a_prompt_of_ones_own_is_kept(self) -> None:
-        with mock.patch.dict("os.environ", {"HERMES_SYSTEM_PROMPT": "Rhyme."}):
-            self.assertEqual(self.compose()[1]["HERMES_SYSTEM_PROMPT"], "Rhyme.")
+        self.assertEqual(self.compose(system_prompt="Rhyme.")[1]["HERMES_SYSTEM_PROMPT"], "Rhyme.")
 
     def test_without_its_packages_the_error_says_what_to_do(self) -> None:
         with (

@@ -12,9 +12,9 @@ from unittest import mock
 
 from django.test import SimpleTestCase
 
+from gateway_app.config import sources
 from gateway_app.fleet import record
 from gateway_app.fleet.record import RunRecord
-from hermes_site.environment import load_runtime_record
 
 IDLE = "import time; print('up', flush=True); time.sleep(60)"
 
@@ -193,11 +193,12 @@ class JoinTest(RecordTest):
 
     def test_settings_join_a_live_run_and_ignore_a_stale_one(self) -> None:
         process = self.process("up")
+        self.path = self.folder / "state" / "runtime.json"
+        self.path.parent.mkdir()
         record.write(self.path, self.record_of(process, environment=self.RECORDED))
-        with mock.patch.dict(os.environ, {"PATH": "/bin"}, clear=True):
-            load_runtime_record(self.path)
-            self.assertEqual(os.environ["REDIS_URL"], self.RECORDED["REDIS_URL"])
+        self.assertEqual(self.recorded()["REDIS_URL"], self.RECORDED["REDIS_URL"])
         self.end(process)
-        with mock.patch.dict(os.environ, {"PATH": "/bin"}, clear=True):
-            load_runtime_record(self.path)
-            self.assertEqual(dict(os.environ), {"PATH": "/bin"})
+        self.assertEqual(self.recorded(), {})
+
+    def recorded(self) -> dict[str, str]:
+        return dict(sources.read(home=self.folder, environment={"PATH": "/bin"}).recorded)

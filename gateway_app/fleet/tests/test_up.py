@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 from django.contrib.auth import authenticate
+from django.http import HttpRequest
 from django.test import TransactionTestCase, override_settings
 
 from tests.processes import ROOT, child_environment
@@ -114,11 +115,12 @@ class FirstStartTest(UpTestCase):
         run.until_ready()
 
         with self.subTest("the credentials that are shown work"):
+            run.until(lambda: bool(re.search(r"Password +\S+\n", run.output)))  # it follows the word that all is ready
             link = re.search(r"Sign in +(\S+)", run.output)
             password = re.search(r"Password +(\S+)", run.output)
             assert link and password
             with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"]):
-                self.assertTrue(authenticate(username="admin", password=password[1]))
+                self.assertTrue(authenticate(HttpRequest(), username="admin", password=password[1]))
             browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
             with browser.open(link[1]) as page:
                 self.assertEqual(page.status, 200)

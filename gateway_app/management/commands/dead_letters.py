@@ -62,16 +62,17 @@ not be sent (out:<id>), each after all its attempts. They stay until somebody de
                 changed += [f"{prefix}:{pk}" for pk in functions[prefix](ids=ids)]
         self.stdout.write(f"{verb} {len(changed)} dead {'letter' if len(changed) == 1 else 'letters'}.")
         if missed := [name for prefix in BOXES for pk in named[prefix] if (name := f"{prefix}:{pk}") not in changed]:
-            raise CommandError(f"Not a dead letter (any more): {' '.join(missed)}")
+            raise CommandError(f"Not a dead letter (any more): {' '.join(missed)}{_why_not(what, named['out'])}")
 
     def _list(self) -> None:
         counts = {prefix: dead_letters.dead_rows(box).count() for prefix, box in BOXES.items()}
         for prefix, row in self._rows():
             chat = row.chat_id if isinstance(row, OutboundPart) else row.source.get("chat_id", "")
+            text = row.shown_text if isinstance(row, OutboundPart) else row.text
             why = row.error if isinstance(row, OutboundPart) else row.reason
             when = f"{row.finished_at:%Y-%m-%d %H:%M:%S}" if row.finished_at else "?"
             self.stdout.write(
-                f"{prefix}:{row.pk}  {when}  {row.platform} {chat}  {_line(row.text, 40)!r}  {_line(why, 80)}"
+                f"{prefix}:{row.pk}  {when}  {row.platform} {chat}  {_line(text, 40)!r}  {_line(why, 80)}"
             )
         total = sum(counts.values())
         if not total:
@@ -92,6 +93,13 @@ not be sent (out:<id>), each after all its attempts. They stay until somebody de
 def _line(text: str, length: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _why_not(what: str, ids: list[int]) -> str:
+    """What is to be said of secrets among the parts that were not replayed."""
+    erased = OutboundPart.objects.filter(pk__in=ids, state="dead", is_sealed=True).values_list("pk", flat=True)
+    names = " ".join(f"out:{pk}" for pk in erased) if what == "replay" else ""
+    return f". Secrets are erased when they are given up and cannot be sent again: {names}" if names else ""
 
 
 def _read(names: list[str]) -> dict[str, list[int]]:

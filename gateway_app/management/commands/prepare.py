@@ -9,9 +9,9 @@ from gateway_app.fleet.preparation import prepare
 
 class Command(BaseCommand):
     help = (
-        "Makes the database and the static files ready: tables, beat's schedule and, where there is none, the first"
-        " administrator, whose password is shown once. Run it before a first start on several machines and after each"
-        " upgrade; `manage.py up` does the same by itself. Safe to run again and while the fleet works."
+        "Makes the database and the static files ready: tables, beat's schedule, the staff's roles and, where there is"
+        " none, the first administrator, whose password is shown once. Run it before a first start on several machines"
+        " and after each upgrade; `manage.py up` does the same by itself. Safe to run again and while the fleet works."
     )
     requires_system_checks = []
 

@@ -10,6 +10,7 @@ from gateway_app.platforms.base import OutgoingPart, Platform, SendError
 class Adapter(Platform):
     name = "cli"
     is_pushed = False
+    is_limited = False
 
     def split(self, text: str) -> list[str]:
         return [text] if text else []

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 
 from gateway_app import inbox
-from gateway_app.access.decision import decide
+from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
 from gateway_app.models.inbox import OPEN_STATES, InboundState
@@ -55,7 +55,7 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
 
     Raises `NotAllowed`, and `django.db.Error` where the database is out of reach.
     """
-    decision = decide(source)
+    decision = await in_database(gatekeeper.decide, source)
     if not decision.is_allowed:
         raise NotAllowed(f"{source.user_id} may not speak to the agent here: {decision.rule}.")
     event = InboundEvent(event_id=uuid.uuid4().hex, source=source, text=text)

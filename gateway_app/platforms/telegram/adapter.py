@@ -33,6 +33,7 @@ GATEWAY_FAILED = (502, 504)
 
 class Adapter(Platform):
     name = "telegram"
+    can_pair = True
 
     def accounts(self) -> list[str]:
         """The bot's own number, which is the part of its token that is no secret."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiogram.enums import ChatType as TelegramChatType
@@ -13,6 +13,7 @@ from aiogram.types import Chat, Message
 from django.conf import settings
 from pydantic import ValidationError
 
+from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
@@ -70,6 +71,13 @@ class Bot:
             or re.match(rf"/\w+(?:@{name})?(?![\w@])", text, re.IGNORECASE)
         )
 
+    def without_own_name(self, text: str) -> str:
+        """A text whose command names the bot, without that name; a name that a command still has is another bot's."""
+        found = parse(text)
+        if found and found.bot.lower() == self.username.lower():
+            return text.replace(f"@{found.bot}", "", 1)
+        return text
+
 
 def update_id(raw: object) -> int | None:
     """The number of an update, if it has one."""
@@ -108,8 +116,8 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
         return unreadable(event_id, "a message without a sender", bot=bot)
     text = message.text or message.caption or ""
     # A direct chat is always with the bot itself.
-    is_addressed = source.chat_type is ChatType.DM or not settings.TELEGRAM_REQUIRE_MENTION
-    if not (is_addressed or bot.is_addressed(text) or _is_reply_to(bot, message)):
+    is_mention = source.chat_type is ChatType.DM or bot.is_addressed(text) or _is_reply_to(bot, message)
+    if settings.TELEGRAM_REQUIRE_MENTION and not is_mention:
         return None
     if message.text is None:
         medium = _medium(raw)
@@ -117,6 +125,9 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
             unknown = ", ".join(sorted(set(raw) - KNOWN_FIELDS))[:200]
             return unreadable(event_id, f"a message of a kind not known: {unknown}", bot=bot) if unknown else None
         text = f"{medium} {text}".strip()
+    else:
+        text = bot.without_own_name(text)
+    source = replace(source, is_mention=is_mention)
     return InboundEvent(event_id=event_id, source=source, text=text, message_id=str(message.message_id))
 
 

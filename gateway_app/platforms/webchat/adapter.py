@@ -13,6 +13,7 @@ from .stream import CHANGED, key, publisher, window
 class Adapter(Platform):
     name = "webchat"
     is_streamed = True
+    answers_requests = True
 
     def split(self, text: str) -> list[str]:
         return [text] if text else []

@@ -12,13 +12,16 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.db.models.functions import Now
 
-from gateway_app.access.decision import Decision, decide
+from gateway_app.access.decision import Decision
+from gateway_app.access.gatekeeper import gatekeeper
+from gateway_app.access.limits import Limited
 from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.base import InboundEvent
+from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 
@@ -35,6 +38,15 @@ Item = dict[str, Any]
 
 class Denied(Exception):
     """No list allows the person to speak to the agent; the text tells them so."""
+
+
+class TooFast(Exception):
+    """The person writes more than the inbound limits allow; the text tells them so."""
+
+    def __init__(self, limited: Limited) -> None:
+        super().__init__(limited.text)
+        self.seconds = limited.seconds
+        """Until the next message is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +109,15 @@ def source_of(user: User, conversation: WebConversation) -> SessionSource:
 
 def decision_for(user: User) -> Decision:
     """Whether `user` may speak to the agent."""
-    return decide(source_of(user, WebConversation(owner=user)))
+    return gatekeeper.decide(source_of(user, WebConversation(owner=user)))
 
 
 def denial(user: User) -> str:
-    """What a person is told whom no list allows."""
+    """What a person is told whom nothing lets in."""
+    name = user.get_username()
     return (
-        f"You are signed in as {user.get_username()}, but nobody has allowed you to talk to the agent yet."
-        f" An operator can add {user.get_username()} to WEBCHAT_ALLOWED_USERS and restart the web process."
+        f"You are signed in as {name}, but nobody has allowed you to talk to the agent yet."
+        f" An operator can: with `manage.py gateway access allow webchat {name}`, or by WEBCHAT_ALLOWED_USERS."
     )
 
 
@@ -143,7 +156,7 @@ def rename(user: User, chat_id: str, *, title: str) -> str:
 
 def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
     """Puts `text` into the inbox. The page's `client_id` names it within the conversation: the same one again changes
-    nothing. Raises `Denied`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
+    nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
     """
     conversation = owned(user, chat_id)
     event = InboundEvent(
@@ -153,6 +166,8 @@ def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
         accepted = accept([event])
         if event.event_id in accepted.denied:
             raise Denied(denial(user))
+        if event.event_id in accepted.limited:
+            raise TooFast(accepted.limited[event.event_id])
         if event.event_id in accepted.event_ids:
             WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
             if not conversation.title:
@@ -225,7 +240,7 @@ def news(chat_id: str, *, after: Cursor) -> News:
 
 
 INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
-OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state")
+OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed")
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
@@ -245,7 +260,7 @@ def outbound_item(row: dict[str, Any]) -> Item:
         "id": f"out-{row['id']}",
         "from": "agent",
         "seq": row["seq"],
-        "text": row["text"],
+        "text": PLACEHOLDER if row["is_sealed"] else row["text"],
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},

@@ -85,7 +85,7 @@ def sign_in_by_link(request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
             return HttpResponseRedirect(reverse("webchat:index"))
         return render(request, "webchat/missing.html", {"reason": USED, "offers_sign_in": True}, status=410)
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
     return HttpResponseRedirect(reverse("webchat:index"))
 
 

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
@@ -21,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from gateway_app.redis_address import redis_address
 from gateway_app.worker.loop import event_loop
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,8 @@ def connect(*, answer_seconds: float | None, retries: int = 0) -> Redis:
 
     A retry is for a connection that Redis has closed since its last use; one that does not answer is given up.
     """
-    url = settings.REDIS_URL
-    if url.startswith("redis+socket://"):  # kombu's name for it
-        parts = urlsplit(url)
-        url = f"unix://{parts.path}?db={parse_qs(parts.query).get('virtual_host', ['0'])[0]}"
     return Redis.from_url(
-        url,
+        redis_address(),
         socket_connect_timeout=ANSWER_SECONDS,
         socket_timeout=answer_seconds,
         retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),

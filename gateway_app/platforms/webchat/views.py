@@ -25,7 +25,7 @@ from gateway_app.models import WebConversation
 from gateway_app.worker.database import in_database
 
 from . import conversations, stream
-from .conversations import Cursor, Denied
+from .conversations import Cursor, Denied, TooFast
 from .feed import feed
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ def call(view: View) -> View:
             return error(NO_SUCH_CONVERSATION, status=404)
         except Denied as refusal:
             return error(str(refusal), status=403)
+        except TooFast as refusal:
+            return error(str(refusal), status=429, headers={"Retry-After": str(refusal.seconds)})
         except BadRequest as reason:
             return error(str(reason), status=400)
         except DatabaseError as failure:
@@ -194,8 +196,8 @@ def body(request: HttpRequest) -> dict[str, Any]:
     return found
 
 
-def error(text: str, *, status: int) -> JsonResponse:
-    return JsonResponse({"error": text}, status=status)
+def error(text: str, *, status: int, headers: dict[str, str] | None = None) -> JsonResponse:
+    return JsonResponse({"error": text}, status=status, headers=headers)
 
 
 def in_background(work: Coroutine[Any, Any, None]) -> None:

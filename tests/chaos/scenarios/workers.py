@@ -6,7 +6,7 @@ import signal
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.scenario import scenario, settled
-from tests.chaos.traffic import Tally, Traffic
+from tests.chaos.traffic import Commanding, Tally, Traffic
 from tests.peers.model_script import Behaviour, Rule
 
 UNDER_WAY = 6
@@ -73,6 +73,19 @@ def call_tools(fleet: Fleet, *all_traffic: Traffic) -> None:
             )
         ]
     )
+
+
+@scenario("A worker is killed while it answers a command", unknown=UNDER_WAY)
+def killed_in_a_command(fleet: Fleet) -> Tally:
+    """The next one runs it again, in its place between the messages, and one answer is seen."""
+    trap = fleet.trap("worker", "command answered", skip=1)
+    traffic = Commanding(fleet)
+    traffic.write()
+    traffic.command()
+    traffic.write()
+    trap.wait()
+    traffic.write()
+    return settled(traffic)
 
 
 @scenario("A worker is killed with the reply in hand, before its transaction", unknown=UNDER_WAY)

@@ -130,9 +130,17 @@ class Addressing(ReadingTestCase):
     """In groups and channels, the bot speaks when it is spoken to."""
 
     def test_what_is_meant_for_the_bot_is_read(self) -> None:
-        for text in ("@Hermes_Bot hi", "hi @hermes_bot!", "(@HERMES_BOT)", "/ask", "/ask@Hermes_Bot now", "/ask now"):
+        for text in ("@Hermes_Bot hi", "hi @hermes_bot!", "(@HERMES_BOT)", "/ask", "/ask now", "/ask hi@hermes_bot"):
             with self.subTest(text):
                 self.assertEqual(self.event(in_group(text)).text, text)
+
+    def test_the_bots_own_name_is_taken_off_a_command(self) -> None:
+        self.assertEqual(self.event(in_group("/ask@Hermes_Bot now @hermes_bot")).text, "/ask now @hermes_bot")
+        self.assertEqual(self.event(in_group("/ask@HERMES_BOT")).text, "/ask")
+
+    def test_another_bots_name_stays_on_a_command(self) -> None:
+        text = "/ask@Other_Bot now"
+        self.assertEqual(self.event(in_group(text, reply_to_message=BOTS_OWN)).text, text)
 
     def test_what_is_meant_for_others_is_ignored(self) -> None:
         for text in (

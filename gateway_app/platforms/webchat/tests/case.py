@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 from unittest import mock
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.test import TransactionTestCase, override_settings
+from django.test import TransactionTestCase
 
 from gateway_app import channels
+from gateway_app.access import people
 from gateway_app.delivery import outbox
 from gateway_app.models import WebConversation
 from gateway_app.models.turn import TurnState
@@ -26,6 +26,7 @@ from gateway_app.sessions.key import session_key
 from gateway_app.turns.closing import Outcome, close
 from gateway_app.turns.opening import OpenTurn, claim_and_open
 from gateway_app.worker.database import close_database_threads
+from tests.configuration import configured
 
 PATIENCE_SECONDS = 10.0
 """The longest a test waits for something that must happen."""
@@ -39,10 +40,11 @@ class WebchatCase(TransactionTestCase):
         self.bob = User.objects.create_user("bob", password="battery staple")
         self.chat = conversations.start(self.ann).chat_id
         self.bobs_chat = conversations.start(self.bob).chat_id
-        allowed = override_settings(PLATFORM_ALLOWED_USERS=settings.PLATFORM_ALLOWED_USERS | {"webchat": ["ann"]})
+        allowed = configured(access={"platforms": {"webchat": {"allowed_users": ("ann",)}}})
         allowed.enable()
         self.addCleanup(allowed.disable)
         self.addCleanup(channels._known.clear)
+        self.addCleanup(people._known.clear)
         self.addCleanup(close_database_threads)
         ring = mock.patch.object(views.doorbell, "ring")
         self.ring = ring.start()

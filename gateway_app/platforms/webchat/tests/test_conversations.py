@@ -4,14 +4,34 @@ from unittest import mock
 
 from django.test import override_settings
 
-from gateway_app.models import InboundMessage, WebConversation
+from gateway_app.models import InboundMessage, TranscriptMessage, WebConversation
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.base import UnreadableEvent
 from gateway_app.platforms.webchat import conversations
 from gateway_app.platforms.webchat.conversations import Cursor, Denied, title_from
+from gateway_app.platforms.webchat.stream import close_publisher
+from gateway_app.turns.runner import run_session
+from gateway_app.worker.http import close_http_session, http_session
+from tests import pipeline
 
 from .case import WebchatCase
+
+
+class CommandTests(WebchatCase):
+    def test_a_command_is_answered_in_the_conversation(self) -> None:
+        (context,) = self.write("/whoami").rings
+
+        async def ring() -> None:
+            await run_session(context, http=http_session())
+            await close_publisher()
+            await close_http_session()
+
+        pipeline.run(ring())
+        asked, answered = conversations.news(self.chat, after=Cursor()).items
+        self.assertEqual((asked["state"], answered["is_failure"]), (InboundState.DONE, False))
+        self.assertIn("- User id: `ann`\n", answered["text"])
+        self.assertFalse(TranscriptMessage.objects.exists())
 
 
 class PostTests(WebchatCase):

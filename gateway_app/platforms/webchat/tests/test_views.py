@@ -8,9 +8,11 @@ from unittest import mock
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.test import AsyncClient, override_settings
+from django.urls import reverse
 
-from gateway_app.models import InboundMessage, WebConversation
+from gateway_app.models import InboundMessage, OutboundPart, WebConversation
 from gateway_app.platforms.webchat import conversations, views
+from tests.configuration import configured
 
 from .case import Events, WebchatCase, until, web_process
 
@@ -98,6 +100,21 @@ class PostTests(ViewCase):
             response = await self.post(await self.as_ann(), text="x" * 11)
         self.assertEqual((response.status_code, response.json()["item"]["state"]), (202, "refused"))
         self.assertFalse(self.ring.called)
+
+    @configured(limits={"sender_per_minute": 2, "sender_burst": 1})
+    async def test_who_writes_too_fast_is_told_when_to_go_on_and_nothing_is_kept(self) -> None:
+        client = await self.as_ann()
+        async with web_process():
+            await self.post(client, id="client-0001")
+            for _ in range(2):
+                response = await self.post(client, id="client-0002")
+                self.assertEqual(response.status_code, 429)
+                self.assertIn(response.headers["Retry-After"], ("29", "30"))
+                self.assertIn("writing faster than I can answer", response.json()["error"])
+            # The first one is known, and a page that did not hear so may ask again.
+            self.assertEqual((await self.post(client, id="client-0001")).status_code, 202)
+        self.assertEqual(await InboundMessage.objects.acount(), 1)
+        self.assertFalse(await OutboundPart.objects.aexists())
 
     async def test_without_the_pages_token_nothing_is_taken(self) -> None:
         response = await self.post(await self.as_ann(enforce_csrf_checks=True))
@@ -251,7 +268,7 @@ class HeaderTests(ViewCase):
             self.assertIn("no-store", response.headers["Cache-Control"])
 
     async def test_the_admin_has_a_policy_of_its_own(self) -> None:
-        response = await AsyncClient().get("/admin/login/")
+        response = await AsyncClient().get(reverse("admin:login"))
         self.assertIn("'unsafe-eval'", response.headers["Content-Security-Policy"])
         self.assertIn("frame-ancestors 'none'", response.headers["Content-Security-Policy"])
 
