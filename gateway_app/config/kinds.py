@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,15 @@ def read_admin_path(value: Any) -> str:
     return path
 
 
+def read_time_zone(value: Any) -> str:
+    name = read_text(value)
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Wrong("an IANA time zone, for example Europe/Paris") from None
+    return name
+
+
 def read_folder(value: Any) -> Path:
     return Path(value)
 
@@ -131,6 +141,7 @@ Words = Annotated[tuple[str, ...], Kind("comma-separated list", read_words)]
 Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", read_commands)]
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
+TimeZone = Annotated[str, Kind("time zone", read_time_zone)]
 AdminPath = Annotated[str, Kind("path", read_admin_path)]
 Bind = Annotated[tuple[str, int], Kind("host:port", addresses.read_bind)]
 HttpUrl = Annotated[str, Kind("URL, `http://`, `https://`", addresses.url_reader("http", "https"))]

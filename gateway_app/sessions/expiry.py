@@ -1,0 +1,102 @@
+"""Ends sessions by the clock: as the next message comes in, or before, so that their memory is flushed in time."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils import timezone
+
+from gateway_app import clock, lanes
+from gateway_app.lanes import Claim
+from gateway_app.models import InboundMessage, Session, TranscriptMessage
+from gateway_app.models.inbox import OPEN_STATES
+from gateway_app.models.lane import LaneKind
+from gateway_app.models.session import EndReason
+
+from . import reset_policy, rotation
+from .rotation import CLOCK
+from .routing import OpenSession
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+"""Sessions that are looked at in one statement."""
+MOST = 2_000
+"""Sessions that one run ends; the next one takes the rest."""
+
+
+def refresh(claim: Claim, session: OpenSession, *, platform: str, chat_type: str, at: datetime) -> OpenSession:
+    """The session that a message which came in at the moment `at` belongs to: `session`, or the next where it is over.
+
+    Costs the database nothing where nothing is due. Must run in a transaction in which the lane was claimed or held,
+    while no turn of the session is under way.
+    """
+    active_at = last_active(said_at=session.said_at, resumed_at=session.resumed_at)
+    if active_at is None:
+        return session
+    policy = reset_policy.policy_for(platform=platform, chat_type=chat_type)
+    reason = policy.over(active_at=active_at, at=at)
+    if reason is None:
+        return session
+    old = Session.objects.get(pk=session.pk)
+    new = rotation.rotate(claim, session=old, reason=reason, by=CLOCK, is_untold=True)
+    return OpenSession(new.pk, new.session_id, untold_reset=reason, parent_session_id=old.session_id)
+
+
+def last_active(*, said_at: datetime | None, resumed_at: datetime | None) -> datetime | None:
+    """When a session was last in use; None where nothing was said in it, so that there is nothing to put aside."""
+    return max(said_at, resumed_at or said_at) if said_at else None
+
+
+def end_due() -> int:
+    """Ends open sessions that are over by now, and in which nothing waits or runs; returns how many, MOST at most.
+
+    Harmless twice at once: whoever gets the session's lane ends it, and looks again before.
+    """
+    if not reset_policy.is_anywhere():
+        return 0
+    ended = last = 0
+    while rows := list(_open_sessions().filter(pk__gt=last).order_by("pk")[:BATCH]):
+        now = clock.read()
+        for row in rows:
+            if _reason(row, at=now):
+                ended += _end(pk=row["pk"], key=row["session_key"])
+                if ended >= MOST:
+                    return ended
+        last = rows[-1]["pk"]
+    return ended
+
+
+def _open_sessions() -> QuerySet[Session, dict[str, Any]]:
+    newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id").values("created_at")[:1]
+    found = Session.objects.filter(ended_at=None).annotate(said_at=Subquery(newest))
+    return found.values("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
+
+
+def _reason(row: dict[str, Any], *, at: datetime) -> EndReason | None:
+    active_at = last_active(said_at=row["said_at"], resumed_at=row["resumed_at"])
+    if active_at is None:
+        return None
+    policy = reset_policy.policy_for(platform=row["platform"], chat_type=row["chat_type"])
+    return policy.over(active_at=active_at, at=at)
+
+
+def _end(*, pk: int, key: str) -> bool:
+    """Ends one session where it is still open, over and idle. Nobody is told before they write again."""
+    with transaction.atomic():
+        claim = lanes.claim(kind=LaneKind.TURNS, key=key)
+        if claim is None:
+            return False
+        is_busy = InboundMessage.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).exists()
+        row = None if is_busy else _open_sessions().filter(pk=pk).first()
+        reason = _reason(row, at=clock.read()) if row else None
+        if reason:
+            session = Session.objects.get(pk=pk)
+            rotation.rotate(claim, session=session, reason=reason, by=CLOCK, is_untold=True)
+            log.info("Session %s of %s was ended by the clock: %s.", session.session_id, key, reason)
+        lanes.release(claim, wake_at=timezone.now() if is_busy else None)
+    return reason is not None
