@@ -28,8 +28,9 @@ def parameter(moment: datetime | None) -> str | datetime | None:
 
 
 def moment(value: datetime | str | None) -> datetime | None:
-    """A moment as raw SQL returns it: SQLite has it as text, in UTC."""
-    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
+    """A moment as raw SQL returns it: SQLite has it without a zone, a column's as a datetime, any other as text."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
 def read() -> datetime:

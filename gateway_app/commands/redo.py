@@ -19,6 +19,4 @@ def redo(held: Held) -> str:
     return "It is back: the agent sees it again."
 
 
-COMMAND = Command(
-    name="redo", summary="puts back what /undo took back, as long as nothing else was said.", run=put_back
-)
+COMMAND = Command(name="redo", summary="puts back what /undo took back, while nothing else was said.", run=put_back)

@@ -17,7 +17,7 @@ GONE = "I do not have that message any more. Please send it again."
 
 
 def ask_again(*, session: Session, turn_id: int, source: SessionSource) -> str:
-    """Puts the last question where the command stands, which is the message of turn `turn_id`; nothing comes in between.
+    """Puts the last question where the command stands, the message of turn `turn_id`; nothing comes in between.
 
     Returns why not, and empty where it was done. Whoever wrote `source` can only have their own question asked again,
     since it is asked as theirs. Must run in a transaction that holds the session's lane.
@@ -25,8 +25,8 @@ def ask_again(*, session: Session, turn_id: int, source: SessionSource) -> str:
     questions = lineage.newest_questions(session, limit=1)
     if not questions:
         return NOTHING
-    asked = InboundMessage.objects.filter(turn_id=questions[0].turn_id).order_by("seq") if questions[0].turn_id else ()
-    rows = list(asked.values_list("source", Coalesce("asks", "text")) if asked else ())
+    asked = InboundMessage.objects.filter(turn__transcript=questions[0]).order_by("seq")
+    rows = list(asked.values_list("source", Coalesce("asks", "text")))
     if not rows:
         return GONE
     if any(SessionSource.from_json(origin).participant != source.participant for origin, _ in rows):

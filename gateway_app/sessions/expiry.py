@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from gateway_app import clock, lanes
@@ -60,7 +60,7 @@ def end_due() -> int:
     if not reset_policy.is_anywhere():
         return 0
     ended = last = 0
-    while rows := list(_open_sessions().filter(pk__gt=last).order_by("pk")[:BATCH]):
+    while rows := _open_sessions(pk__gt=last):
         now = clock.read()
         for row in rows:
             if _reason(row, at=now):
@@ -71,10 +71,11 @@ def end_due() -> int:
     return ended
 
 
-def _open_sessions() -> QuerySet[Session, dict[str, Any]]:
+def _open_sessions(**which: int) -> list[dict[str, Any]]:
     newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id").values("created_at")[:1]
-    found = Session.objects.filter(ended_at=None).annotate(said_at=Subquery(newest))
-    return found.values("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
+    found = Session.objects.filter(ended_at=None, **which).annotate(said_at=Subquery(newest))
+    columns = ("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
+    return [dict(row) for row in found.order_by("pk").values(*columns)[:BATCH]]
 
 
 def _reason(row: dict[str, Any], *, at: datetime) -> EndReason | None:
@@ -92,8 +93,8 @@ def _end(*, pk: int, key: str) -> bool:
         if claim is None:
             return False
         is_busy = InboundMessage.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).exists()
-        row = None if is_busy else _open_sessions().filter(pk=pk).first()
-        reason = _reason(row, at=clock.read()) if row else None
+        rows = [] if is_busy else _open_sessions(pk=pk)
+        reason = _reason(rows[0], at=clock.read()) if rows else None
         if reason:
             session = Session.objects.get(pk=pk)
             rotation.rotate(claim, session=session, reason=reason, by=CLOCK, is_untold=True)

@@ -78,7 +78,8 @@ def switch(claim: Claim, *, session: Session, target: Session, by: str, turn_id:
 def _end(claim: Claim, *, session: Session, reason: EndReason, by: str, turn_id: int | None) -> None:
     if session.session_key != claim.key:
         raise NotRotatable(f"session {session.session_id} is not one of {claim.key}")
-    if Turn.objects.filter(lane_id=claim.lane_id, state=TurnState.RUNNING).exclude(pk=turn_id).exists():
+    running = Turn.objects.filter(lane_id=claim.lane_id, state=TurnState.RUNNING).values_list("pk", flat=True)
+    if set(running) - {turn_id}:
         raise NotRotatable(f"a turn runs in session {session.session_id}")
     open_one = Session.objects.filter(pk=session.pk, ended_at=None)
     if not open_one.update(ended_at=Now(), end_reason=reason, ended_by=by[:255], untold_reset=""):

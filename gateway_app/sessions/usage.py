@@ -1,4 +1,4 @@
-"""How much a session has been used, and a person today: turns and tokens. For people who ask; nothing is counted here."""
+"""How much a session was used, and a person today: turns and tokens, summed up where somebody asks."""
 
 from __future__ import annotations
 
