@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, Subquery
 
 from gateway_app import clock, lanes
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, TranscriptMessage
+from gateway_app.models import InboundMessage, Lane, Session, TranscriptMessage
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.session import EndReason
@@ -23,10 +22,8 @@ from .routing import OpenSession
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
-"""Sessions that are looked at in one statement."""
-MOST = 2_000
-"""Sessions that one run ends; the next one takes the rest."""
+BATCH = 100
+"""Sessions that are looked at in one go. On SQLite a worker has one database thread, which turns need too."""
 
 
 def refresh(claim: Claim, session: OpenSession, *, platform: str, chat_type: str, at: datetime) -> OpenSession:
@@ -52,28 +49,29 @@ def last_active(*, said_at: datetime | None, resumed_at: datetime | None) -> dat
     return max(said_at, resumed_at or said_at) if said_at else None
 
 
-def end_due() -> int:
-    """Ends open sessions that are over by now, and in which nothing waits or runs; returns how many, MOST at most.
+def end_due(*, after: int = 0) -> int | None:
+    """Looks at the next BATCH of open sessions and ends those that are over by now, where nothing waits or runs.
 
-    Harmless twice at once: whoever gets the session's lane ends it, and looks again before.
+    Returns what to pass on as `after`, None where that was the last. Harmless twice at once: whoever gets a session's
+    lane ends it, and looks again before.
     """
     if not reset_policy.is_anywhere():
-        return 0
-    ended = last = 0
-    while rows := _open_sessions(pk__gt=last):
-        now = clock.read()
-        for row in rows:
-            if _reason(row, at=now):
-                ended += _end(pk=row["pk"], key=row["session_key"])
-                if ended >= MOST:
-                    return ended
-        last = rows[-1]["pk"]
-    return ended
+        return None
+    rows = _idle_sessions(pk__gt=after)
+    now = clock.read()
+    for row in rows:
+        if _reason(row, at=now):
+            _end(pk=row["pk"], key=row["session_key"])
+    return rows[-1]["pk"] if len(rows) == BATCH else None
 
 
-def _open_sessions(**which: int) -> list[dict[str, Any]]:
+def _idle_sessions(**which: int) -> list[dict[str, Any]]:
+    """Sessions that are open and have no message in their lane that waits or runs."""
     newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id").values("created_at")[:1]
-    found = Session.objects.filter(ended_at=None, **which).annotate(said_at=Subquery(newest))
+    open_messages = InboundMessage.objects.filter(
+        lane__kind=LaneKind.TURNS, lane__key=OuterRef("session_key"), state__in=OPEN_STATES
+    )
+    found = Session.objects.filter(~Exists(open_messages), ended_at=None, **which).annotate(said_at=Subquery(newest))
     columns = ("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
     return [dict(row) for row in found.order_by("pk").values(*columns)[:BATCH]]
 
@@ -86,18 +84,17 @@ def _reason(row: dict[str, Any], *, at: datetime) -> EndReason | None:
     return policy.over(active_at=active_at, at=at)
 
 
-def _end(*, pk: int, key: str) -> bool:
-    """Ends one session where it is still open, over and idle. Nobody is told before they write again."""
+def _end(*, pk: int, key: str) -> None:
+    """Ends one session where it is idle and over, still. Nobody is told before they write again."""
     with transaction.atomic():
         claim = lanes.claim(kind=LaneKind.TURNS, key=key)
         if claim is None:
-            return False
-        is_busy = InboundMessage.objects.filter(lane_id=claim.lane_id, state__in=OPEN_STATES).exists()
-        rows = [] if is_busy else _open_sessions(pk=pk)
+            return
+        rows = _idle_sessions(pk=pk)
         reason = _reason(rows[0], at=clock.read()) if rows else None
         if reason:
             session = Session.objects.get(pk=pk)
             rotation.rotate(claim, session=session, reason=reason, by=CLOCK, is_untold=True)
             log.info("Session %s of %s was ended by the clock: %s.", session.session_id, key, reason)
-        lanes.release(claim, wake_at=timezone.now() if is_busy else None)
-    return reason is not None
+        # What came in since the first look rings as it would have.
+        lanes.release(claim, wake_at=Lane.objects.get(pk=claim.lane_id).wake_at)
