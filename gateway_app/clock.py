@@ -27,9 +27,17 @@ def parameter(moment: datetime | None) -> str | datetime | None:
     return adapted
 
 
+def moment(value: datetime | str | None) -> datetime | None:
+    """A moment as raw SQL returns it: SQLite has it without a zone, a column's as a datetime, any other as text."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
 def read() -> datetime:
     """The database's time, for ages shown to people."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {now()}", [])
-        (moment,) = cursor.fetchone()
-    return moment if isinstance(moment, datetime) else datetime.fromisoformat(moment).replace(tzinfo=UTC)
+        (value,) = cursor.fetchone()
+    found = moment(value)
+    assert found is not None
+    return found

@@ -19,6 +19,8 @@ from gateway_app.queues import Queue
 
 ACCESS_SECONDS = 60
 """How often what has ended is taken back. Nothing waits for it: it ceases to count by itself at its time."""
+SESSION_SECONDS = 300
+"""How often sessions are ended that are over by the clock. Nobody waits for it: the next message would end them too."""
 LEAST_EXPIRY_SECONDS = 10
 """A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
 
@@ -61,6 +63,12 @@ def entries() -> list[Entry]:
             "gateway_app.tasks.tend_access",
             ACCESS_SECONDS,
             "Ends pairing codes and rules whose time is over, and audits what the configuration says of access.",
+        ),
+        Entry(
+            "gateway: sessions",
+            "gateway_app.tasks.end_sessions",
+            SESSION_SECONDS,
+            "Ends sessions that are over by the clock, where session_reset asks for that.",
         ),
     ]
 

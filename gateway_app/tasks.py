@@ -14,6 +14,7 @@ from gateway_app.config import live
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.queues import Queue
+from gateway_app.sessions import expiry
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.runner import run_sessions
 from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's start)
@@ -61,6 +62,15 @@ async def canary() -> None:
     """Proves that tasks get through the queue; /readyz looks at its age."""
     with database_needed("canary"):
         await in_database(record_canary)
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def end_sessions() -> None:
+    """Ends the sessions that are over by the clock, so that their memory is flushed before their people come back."""
+    with database_needed("look at sessions that are over"):
+        after: int | None = 0
+        while after is not None:
+            after = await in_database(expiry.end_due, after=after)
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)

@@ -17,12 +17,16 @@ from hermes_site.celery import app
 
 class ScheduleTests(TestCase):
     @override_settings(SWEEP_SECONDS=3.0, CANARY_SECONDS=15.0)
-    def test_sweeps_canaries_and_the_end_of_access_are_scheduled(self) -> None:
-        self.assertEqual(schedule.ensure(), 3)
-        rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in ("sweep", "canary", "access")]
-        self.assertEqual([row.task for row in rows], [tasks.sweep.name, tasks.canary.name, tasks.tend_access.name])
-        self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in (3, 15, 60)])
-        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60])
+    def test_what_the_fleet_does_by_the_clock_is_scheduled(self) -> None:
+        self.assertEqual(schedule.ensure(), len(schedule.entries()))
+        rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in ("sweep", "canary", "access", "sessions")]
+        self.assertEqual(
+            [row.task for row in rows],
+            [tasks.sweep.name, tasks.canary.name, tasks.tend_access.name, tasks.end_sessions.name],
+        )
+        periods = (3, 15, 60, 300)
+        self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in periods])
+        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60, 300])
         self.assertEqual({row.queue for row in rows}, {Queue.MAINTENANCE.value})
 
     @override_settings(SWEEP_SECONDS=0.5)
@@ -43,7 +47,7 @@ class ScheduleTests(TestCase):
         changed = PeriodicTasks.last_change()
         self.assertEqual(schedule.ensure(), 0)
         self.assertEqual(PeriodicTasks.last_change(), changed)
-        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (3, 3))
+        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (4, 4))
 
     def test_a_new_setting_is_taken_over_and_beat_is_told(self) -> None:
         schedule.ensure()
@@ -87,10 +91,10 @@ class ConcurrentScheduleTests(TransactionTestCase):
 
         other = threading.Thread(target=start)
         with transaction.atomic():
-            self.assertEqual(schedule.ensure(), 3)
+            self.assertEqual(schedule.ensure(), len(schedule.entries()))
             other.start()
             other.join(0.3)  # long enough to find no rows and to try to make them
             self.assertTrue(other.is_alive())
         other.join(20)
         self.assertIsInstance(results[0], int)
-        self.assertEqual(PeriodicTask.objects.count(), 3)
+        self.assertEqual(PeriodicTask.objects.count(), len(schedule.entries()))

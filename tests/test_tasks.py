@@ -41,6 +41,7 @@ class DatabaseOutOfReachTests(SimpleTestCase):
             "delivery": tasks.deliver.run("a:b:c"),
             "sweep": tasks.sweep.run(),
             "canary": tasks.canary.run(),
+            "look at sessions that are over": tasks.end_sessions.run(),
             "look at what is over": tasks.tend_access.run(),
         }.items():
             with self.subTest(what), self.assertLogs("gateway_app.tasks", "ERROR") as logs:

@@ -7,15 +7,18 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import DropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
 
 from gateway_app.models import Session, TranscriptMessage
-from gateway_app.sessions import search, transcript
+from gateway_app.sessions import lineage, search, transcript
 
-from .base import PlatformFilter, ReadOnlyAdmin, pretty_json, shorten, when
+from .base import PlatformFilter, ReadOnlyAdmin, link, pretty_json, shorten, when
 
+CHILDREN = 20
+"""Sessions that followed one or branched off, newest first."""
 FOUND = 200
 """Messages that a search for words looks at, best first."""
 SHOWN_CHARS = 4_000
@@ -37,15 +40,26 @@ class OpenFilter(DropdownFilter):  # type: ignore[misc]
 class SessionAdmin(ReadOnlyAdmin):
     change_form_template = "gateway_app/admin/session.html"
     list_display = ["name", "platform", "chat_type", "person", "started", "ended", "end_reason"]
-    list_filter = [OpenFilter, PlatformFilter]
+    list_filter = [OpenFilter, PlatformFilter, ("end_reason", ChoicesDropdownFilter)]
     search_fields = ["session_id"]
     search_help_text = "Words said, a session id, chat or person"
     fieldsets = [
-        (None, {"fields": [("person", "started"), ("platform", "chat_type"), ("chat_id", "ended")]}),
+        (
+            None,
+            {
+                "fields": [
+                    ("person", "started"),
+                    ("platform", "chat_type"),
+                    ("chat_id", "ended"),
+                    ("came_from", "why_ended"),
+                    "led_to",
+                ]
+            },
+        ),
         (
             "More",
             {
-                "fields": [("session_id", "end_reason"), ("account", "thread_id"), "session_key"],
+                "fields": [("session_id", "resumed"), ("account", "thread_id"), "session_key"],
                 "classes": ["collapse"],
             },
         ),
@@ -82,6 +96,28 @@ class SessionAdmin(ReadOnlyAdmin):
     @display(description="Person")
     def person(self, row: Session) -> str:
         return row.user_name or row.user_id or f"everybody in {row.chat_id}"
+
+    @display(description="Came from")
+    def came_from(self, row: Session) -> SafeString | str:
+        if row.parent is None:
+            return "–"
+        parent, parts = link(Session, row.parent.pk, str(row.parent)), lineage.read(row.inherited)
+        if parts:
+            return format_html("{}, a branch of it up to message #{}", parent, parts[0].last_message)
+        return format_html("{}, which it followed", parent)
+
+    @display(description="Led to")
+    def led_to(self, row: Session) -> SafeString | str:
+        children = list(row.children.order_by("-id")[:CHILDREN])
+        return format_html_join(", ", "{}", ((link(Session, child.pk, str(child)),) for child in children)) or "–"
+
+    @display(description="Why it ended")
+    def why_ended(self, row: Session) -> str:
+        return f"{row.get_end_reason_display()}, by {row.ended_by}" if row.end_reason else "–"
+
+    @display(description="Resumed")
+    def resumed(self, row: Session) -> SafeString | str:
+        return when(row.resumed_at)
 
     @display(description="Started")
     def started(self, row: Session) -> SafeString | str:

@@ -13,7 +13,7 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.worker.database import in_database
 
 from . import registry
-from .base import Call, Command
+from .base import Call, Command, Effect
 from .invocation import Invocation
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ MOST_NAMED = 12
 """Commands that a denial names; /help has them all."""
 
 
-async def run_command(invocation: Invocation, *, context: SessionContext, source: SessionSource) -> str:
-    """The reply to a command; also to one that does not exist, or that the person may not run.
+async def run_command(invocation: Invocation, *, context: SessionContext, source: SessionSource) -> str | Effect:
+    """The reply to a command, or the effect that makes it; also to one that does not exist, or may not be run.
 
     Raises `django.db.Error`, and what the command raises.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,15 @@ def read_networks(value: Any) -> tuple[str, ...]:
         raise Wrong("IP addresses or networks, for example 127.0.0.1 or 10.0.0.0/8") from None
 
 
+def read_time_zone(value: Any) -> str:
+    name = read_text(value)
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Wrong("an IANA time zone, for example Europe/Paris") from None
+    return name
+
+
 def read_folder(value: Any) -> Path:
     return Path(value)
 
@@ -145,6 +155,7 @@ Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", r
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
 Networks = Annotated[tuple[str, ...], Kind("comma-separated list of networks", read_networks)]
+TimeZone = Annotated[str, Kind("time zone", read_time_zone)]
 AdminPath = Annotated[str, Kind("path", read_admin_path)]
 Bind = Annotated[tuple[str, int], Kind("host:port", addresses.read_bind)]
 HttpUrl = Annotated[str, Kind("URL, `http://`, `https://`", addresses.url_reader("http", "https"))]

@@ -3,6 +3,7 @@
 from .access import AccessRule, AccessState
 from .audit import AuditEntry
 from .channel import Channel
+from .flush import MemoryFlush
 from .heartbeat import Heartbeat
 from .inbox import InboundMessage
 from .lane import Lane
@@ -11,7 +12,7 @@ from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
 from .person import Person
 from .rate import RateBucket
-from .session import Session, TranscriptMessage
+from .session import Session, TranscriptMessage, Undo
 from .turn import Turn, TurnStep
 from .webchat import WebConversation
 
@@ -24,6 +25,7 @@ __all__ = [
     "InboundMessage",
     "Lane",
     "Listener",
+    "MemoryFlush",
     "OutboundPart",
     "PairingGuard",
     "PairingRequest",
@@ -34,5 +36,6 @@ __all__ = [
     "TranscriptMessage",
     "Turn",
     "TurnStep",
+    "Undo",
     "WebConversation",
 ]

@@ -31,6 +31,9 @@ class InboundMessage(models.Model):
     source = models.JSONField(default=dict, help_text="Who wrote where: gateway_app.sessions.source.SessionSource.")
     user_id = models.CharField(max_length=255, blank=True)
     text = models.TextField(blank=True)
+    asks = models.TextField(
+        null=True, blank=True, help_text="What the agent is asked instead of the text: a command that asks again."
+    )
     message_id = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message.")
     state = models.CharField(max_length=16, choices=InboundState, default=InboundState.WAITING)
     reason = models.TextField(blank=True, help_text="Why it was refused, rejected or given up.")

@@ -4,8 +4,20 @@ from django.db import models
 from django.db.models.functions import Now
 
 
+class EndReason(models.TextChoices):
+    """Why a session was ended. It is only put aside: all that was said in it stays, and it can be resumed."""
+
+    RESET = "session_reset", "a new one was asked for"
+    SWITCH = "session_switch", "another one was gone on with"
+    IDLE = "idle", "nothing was said for long"
+    DAILY = "daily", "the daily reset"
+
+
 class Session(models.Model):
-    """One conversation as the model sees it. A session key has one open session at a time; a reset ends it."""
+    """One conversation as the model sees it. A session key has one open session at a time; a reset ends it.
+
+    Written only by `gateway_app.sessions`; it is ended only together with a `MemoryFlush`.
+    """
 
     session_id = models.CharField(max_length=64)
     session_key = models.CharField(max_length=1024)
@@ -19,7 +31,23 @@ class Session(models.Model):
     title = models.CharField(max_length=255, blank=True, db_default="")
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
-    end_reason = models.CharField(max_length=64, blank=True, db_default="")
+    end_reason = models.CharField(max_length=64, blank=True, choices=EndReason, db_default="")
+    ended_by = models.CharField(max_length=255, blank=True, db_default="", help_text="A person's id, or the clock.")
+    resumed_at = models.DateTimeField(null=True, blank=True, help_text="When it was last opened again.")
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="children",
+        help_text="The session that it followed, or branched off.",
+    )
+    inherited = models.JSONField(
+        null=True, blank=True, help_text="What a branch starts from: gateway_app.sessions.lineage.Part, newest first."
+    )
+    untold_reset = models.CharField(
+        max_length=16, blank=True, db_default="", help_text="The reset by the clock that nobody was told of yet."
+    )
 
     class Meta:
         constraints = [
@@ -27,8 +55,16 @@ class Session(models.Model):
             models.UniqueConstraint(
                 fields=["session_key"], condition=models.Q(ended_at__isnull=True), name="session_one_open_per_key"
             ),
+            models.CheckConstraint(
+                condition=models.Q(ended_at__isnull=False) | models.Q(end_reason=""), name="session_open_has_no_end"
+            ),
         ]
-        indexes = [models.Index(fields=["platform", "account", "chat_id"], name="session_chat")]
+        indexes = [
+            models.Index(fields=["platform", "account", "chat_id"], name="session_chat"),
+            models.Index(fields=["session_key", "-id"], name="session_newest_of_key"),
+            models.Index(fields=["platform", "user_id"], name="session_person"),
+            models.Index(fields=["id"], condition=models.Q(ended_at__isnull=True), name="session_open"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.session_id
@@ -53,10 +89,44 @@ class TranscriptMessage(models.Model):
     tool_calls = models.JSONField(null=True, blank=True)
     tool_call_id = models.CharField(max_length=255, blank=True)
     tokens = models.IntegerField(default=0, help_text="Estimated; decides how much history fits the model's budget.")
+    undo = models.ForeignKey(
+        "Undo",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,
+        help_text="What took it out of the model's view; it stays here.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        indexes = [models.Index(fields=["session", "-id"], name="transcript_newest_first")]
+        indexes = [
+            models.Index(fields=["session", "-id"], name="transcript_newest_first"),
+            models.Index(fields=["undo"], condition=models.Q(undo__isnull=False), name="transcript_undone"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:60]}"
+
+
+class UndoKind(models.TextChoices):
+    UNDO = "undo", "undone"
+    RETRY = "retry", "asked again"
+
+
+class Undo(models.Model):
+    """The newest exchanges of a session were taken out of the model's view: by whom, when, and how to put them back."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="undos")
+    kind = models.CharField(max_length=16, choices=UndoKind, default=UndoKind.UNDO)
+    user_id = models.CharField(max_length=255, blank=True, help_text="Who did it.")
+    user_name = models.CharField(max_length=255, blank=True)
+    exchanges = models.IntegerField(help_text="Messages of people that were undone, each with all that followed it.")
+    last_message = models.BigIntegerField(help_text="The session's newest message at that time; 0 where it had none.")
+    inherited = models.JSONField(null=True, blank=True, help_text="What a branch started from before, if it lost some.")
+    undone_at = models.DateTimeField(db_default=Now())
+    redone_at = models.DateTimeField(null=True, blank=True, help_text="When it was put back.")
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} by {self.user_name or self.user_id}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -10,19 +11,31 @@ from django.conf import settings
 from gateway_app.models import TranscriptMessage
 from gateway_app.statements import Row, Statement
 
+from .lineage import Part
+
 TABLE = TranscriptMessage._meta.db_table
 
 
-def reading(*, session_pk: int) -> Statement:
-    """The statement that reads the session's newest messages; give its rows to `fitting()`.
+COLUMNS = "role, content, tool_calls, tool_call_id, tokens"
 
-    Bounded by HISTORY_MAX_MESSAGES however short the messages are.
+
+def reading(*, session_pk: int, inherited: Sequence[Part] = ()) -> Statement:
+    """The statement that reads the session's newest messages, and what a branch starts from; for `fitting()`.
+
+    Bounded by HISTORY_MAX_MESSAGES however short the messages are. What was undone is left out.
     """
-    return Statement(
-        f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"
-        " WHERE session_id = %s ORDER BY id DESC LIMIT %s",
-        [session_pk, settings.HISTORY_MAX_MESSAGES],
+    most = settings.HISTORY_MAX_MESSAGES
+    own = f"FROM {TABLE} WHERE session_id = %s AND undo_id IS NULL ORDER BY id DESC LIMIT %s"
+    if not inherited:
+        return Statement(f"SELECT {COLUMNS} {own}", [session_pk, most])
+    # Each stretch is cut by itself, so that each is the beginning of an index; ids give their common order.
+    part = (
+        f"FROM {TABLE} WHERE session_id = %s AND id <= %s AND (undo_id IS NULL OR undo_id > %s)"
+        " ORDER BY id DESC LIMIT %s"
     )
+    stretches = [f"SELECT * FROM (SELECT id, {COLUMNS} {text}) s" for text in (own, *[part] * len(inherited))]
+    values = [session_pk, most, *(value for found in inherited for value in (*found, most)), most]
+    return Statement(f"SELECT {COLUMNS} FROM ({' UNION ALL '.join(stretches)}) found ORDER BY id DESC LIMIT %s", values)
 
 
 def fitting(newest_first: list[Row], *, budget: int) -> list[dict[str, Any]]:

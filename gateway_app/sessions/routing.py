@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
-from gateway_app.models import Session
+from gateway_app import clock
+from gateway_app.models import Session, TranscriptMessage
 from gateway_app.statements import Row, Statement, execute, insert
 
+from . import lineage
 from .key import is_shared, session_key
+from .lineage import Part
 from .source import SessionContext, SessionSource
 
 TABLE = Session._meta.db_table
+TRANSCRIPT = TranscriptMessage._meta.db_table
 
 
 def new_session_id() -> str:
@@ -28,15 +33,35 @@ class OpenSession(NamedTuple):
 
     pk: int
     session_id: str
+    inherited: tuple[Part, ...] = ()
+    """What a branch starts from."""
+    untold_reset: str = ""
+    """Why the clock put the session before it aside, until the person and the model have been told."""
+    parent_session_id: str = ""
+    """The id of the session before it, where there is such a reset to tell of."""
+    resumed_at: datetime | None = None
+    said_at: datetime | None = None
+    """When something was last said in it; read only where sessions may end by the clock."""
 
 
-def reading_sessions(keys: Collection[str]) -> Statement:
+def reading_sessions(keys: Collection[str], *, with_ages: bool = False) -> Statement:
     """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`."""
+    said = f"(SELECT created_at FROM {TRANSCRIPT} WHERE session_id = {TABLE}.id ORDER BY id DESC LIMIT 1)"
+    ages = f", resumed_at, {said}" if with_ages else ""
+    parent = f"(SELECT session_id FROM {TABLE} parent WHERE parent.id = {TABLE}.parent_id)"
     return Statement(
-        f"SELECT session_key, id, session_id FROM {TABLE}"
+        f"SELECT session_key, id, session_id, inherited, untold_reset,"
+        f" CASE WHEN untold_reset <> '' THEN {parent} END{ages} FROM {TABLE}"
         f" WHERE session_key IN ({', '.join(['%s'] * len(keys))}) AND ended_at IS NULL",
         list(keys),
     )
+
+
+def _found(rows: list[Row]) -> dict[str, OpenSession]:
+    return {
+        key: OpenSession(pk, session_id, lineage.read(inherited), untold, parent or "", *map(clock.moment, ages))
+        for key, pk, session_id, inherited, untold, parent, *ages in rows
+    }
 
 
 def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:
@@ -44,12 +69,11 @@ def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> di
 
     Safe when it runs at once for one key: a unique constraint keeps one session open per key.
     """
-    found = {key: OpenSession(pk, session_id) for key, pk, session_id in rows}
+    found = _found(rows)
     missing = sorted(set(sources) - set(found))
     if missing:
         execute(_opening({key: sources[key] for key in missing}))
-        for key, pk, session_id in execute(reading_sessions(missing))[0]:
-            found[key] = OpenSession(pk, session_id)
+        found |= _found(execute(reading_sessions(missing))[0])
     return found
 
 

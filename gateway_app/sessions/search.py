@@ -13,7 +13,10 @@ MOST_WORDS = 32
 
 
 def find(*, session_key: str | None = None, query: str, limit: int = 20) -> list[TranscriptMessage]:
-    """Messages in which every word of `query` occurs, best first. `session_key` keeps it to one key's sessions."""
+    """Messages in which every word of `query` occurs, best first.
+
+    `session_key` keeps it to one key's sessions and to what was not undone there: so much a model may see.
+    """
     words = re.findall(r"\w+", query)[:MOST_WORDS]
     if not words:
         return []
@@ -22,14 +25,15 @@ def find(*, session_key: str | None = None, query: str, limit: int = 20) -> list
             cursor.execute(
                 f"SELECT m.id FROM {TABLE}_fts f JOIN {TABLE} m ON m.id = f.rowid"
                 " JOIN gateway_app_session s ON s.id = m.session_id"
-                f" WHERE {TABLE}_fts MATCH %s AND (%s OR s.session_key = %s) ORDER BY rank, m.id DESC LIMIT %s",
+                f" WHERE {TABLE}_fts MATCH %s AND (%s OR s.session_key = %s AND m.undo_id IS NULL)"
+                " ORDER BY rank, m.id DESC LIMIT %s",
                 [" ".join(f'"{word}"' for word in words), session_key is None, session_key or "", limit],
             )
         else:
             cursor.execute(
                 f"SELECT m.id FROM {TABLE} m JOIN gateway_app_session s ON s.id = m.session_id,"
                 " plainto_tsquery('simple', %s) query"
-                " WHERE to_tsvector('simple', m.content) @@ query AND (%s OR s.session_key = %s)"
+                " WHERE to_tsvector('simple', m.content) @@ query AND (%s OR s.session_key = %s AND m.undo_id IS NULL)"
                 " ORDER BY ts_rank(to_tsvector('simple', m.content), query) DESC, m.id DESC LIMIT %s",
                 [" ".join(words), session_key is None, session_key or "", limit],
             )

@@ -23,7 +23,7 @@ class Page:
 
 def read(*, session_pk: int, before: int | None = None, start: int | None = None) -> Page:
     """The newest messages; with `before` the newest with a smaller id, with `start` the oldest from that id on."""
-    rows = TranscriptMessage.objects.filter(session_id=session_pk)
+    rows = TranscriptMessage.objects.select_related("undo").filter(session_id=session_pk)
     if start is not None:
         found = list(rows.filter(id__gte=start).order_by("id")[: PAGE + 1])
         page, newer = found[:PAGE], found[PAGE].pk if len(found) > PAGE else None

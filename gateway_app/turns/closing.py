@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_app import clock, lanes, metrics
+from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, TranscriptMessage, Turn
+from gateway_app.models import InboundMessage, Session, TranscriptMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import TurnState
 from gateway_app.sessions import tokens
@@ -19,6 +20,7 @@ from . import journal
 from .opening import OpenTurn, open_messages, open_next
 
 INBOX = InboundMessage._meta.db_table
+SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
 
 
@@ -27,8 +29,10 @@ class Outcome:
     """How a turn ended: what the person is told, and what is kept."""
 
     state: TurnState
-    reply: str
+    reply: str = ""
     """Empty where nothing is to be said."""
+    effect: Effect | None = None
+    """What a command changes together with its reply, which this returns."""
     said: list[dict[str, Any]] = field(default_factory=list)
     """The agent's messages and tool results, in chat-completions form, for the transcript."""
     steps: list[journal.Step] = field(default_factory=list)
@@ -55,8 +59,9 @@ class Closed:
 
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost`, and then nothing of it is written."""
-    posting = outbox.Posting(_draft(turn, outcome.reply), and_claim=True)
     with lanes.fenced(turn.claim):
+        reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
+        posting = outbox.Posting(_draft(turn, reply), and_claim=True)
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
@@ -69,6 +74,12 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
         following = None if is_released else open_next(turn.claim)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()
     return Closed(delivery, head, following)
+
+
+def _carried_out(turn: OpenTurn, effect: Effect) -> str:
+    """Does what a command asks for, under the lane's lock; returns the reply."""
+    lanes.hold(turn.claim)
+    return effect(Held(claim=turn.claim, turn_id=turn.turn_id, session_pk=turn.session_pk))
 
 
 def _journaling(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
@@ -103,7 +114,9 @@ def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     dead = outcome.state is TurnState.DEAD
+    told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if turn.reset else []
     return [
+        *told,
         Statement(
             f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"
             f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s",

@@ -5,20 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from gateway_app import lanes
-from gateway_app.commands import invocation
-from gateway_app.commands.invocation import Invocation
+from gateway_app import clock, lanes
+from gateway_app.commands.invocation import Invocation, invoked
+from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
-from gateway_app.sessions import history
+from gateway_app.sessions import expiry, history, lineage, reset_policy
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
@@ -40,11 +41,23 @@ class Waiting:
     source: SessionSource
     text: str
     message_id: str
+    accepted_at: datetime | str | None = None
+    """As the database has it."""
 
     @property
     def invocation(self) -> Invocation | None:
         """The command that the message is, if it is one."""
-        return invocation.invoked(self.text, source=self.source)
+        return invoked(self.text, source=self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The clock has put the conversation before this one aside."""
+
+    note: str
+    """For the model, with this turn's question only."""
+    notice: str
+    """For the person; empty where nobody is to be told."""
 
 
 @dataclass(slots=True)
@@ -64,6 +77,8 @@ class OpenTurn:
     """The user's message as the model gets it: all that was waiting, as one."""
     reply_to: str
     """The platform's id of the newest message answered."""
+    reset: Reset | None
+    """What this turn tells of."""
     history: list[dict[str, Any]]
     steps: list[journal.Step]
 
@@ -73,7 +88,7 @@ def claim_and_open(*, session_key: str) -> OpenTurn | None:
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
         won, found, sessions = execute(
-            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), reading_sessions([session_key])
+            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), _reading_session(session_key)
         )
         claim = lanes.claimed(mine, won)
         return _open(claim, found, sessions) if claim else None
@@ -85,7 +100,11 @@ def open_next(claim: Claim) -> OpenTurn | None:
     Must run in a transaction in which the lane was claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key])))
+    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)))
+
+
+def _reading_session(key: str) -> Statement:
+    return reading_sessions([key], with_ages=reset_policy.is_anywhere())
 
 
 def open_messages(claim: Claim, *, besides: int) -> Sql:
@@ -100,7 +119,7 @@ def open_messages(claim: Claim, *, besides: int) -> Sql:
 def _reading_open_messages(lane: Sql) -> Statement:
     # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
     return Statement(
-        f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"
+        f"SELECT id, source, coalesce(asks, text), message_id, accepted_at, turn_id FROM {INBOX}"
         f" WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'running') ORDER BY seq",
         lane.values,
     )
@@ -113,14 +132,24 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | Non
     # A turn that was left goes first, also where an operator has put an older message back before its own.
     unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
     waiting = [
-        Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id)
-        for row_id, source, text, message_id, turn_id in found
+        Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, accepted_at)
+        for row_id, source, text, message_id, accepted_at, turn_id in found
         if turn_id == unfinished
     ]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
     session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
-    return _start(claim, waiting=_collected(waiting), session=session)
+    taken = _collected(waiting)
+    if not taken[0].invocation:
+        session = _refreshed(claim, session, first=taken[0])
+    return _start(claim, waiting=taken, session=session)
+
+
+def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSession:
+    """The session that the message belongs to; commands, which may speak of what was before, do not end it."""
+    at = clock.moment(first.accepted_at)
+    kind = first.source.chat_type.value
+    return expiry.refresh(claim, session, platform=first.source.platform, chat_type=kind, at=at) if at else session
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
@@ -137,25 +166,52 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> Ope
             f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
         ),
-        history.reading(session_pk=session.pk),
+        history.reading(session_pk=session.pk, inherited=session.inherited),
     )
-    return _opened(
+    turn = _opened(
         claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
+    )
+    if turn.reset and turn.reset.notice:
+        _give_notice(turn, turn.reset.notice)
+    return turn
+
+
+def _give_notice(turn: OpenTurn, text: str) -> None:
+    """Puts it before the turn's reply. Once, since a turn starts once."""
+    context = turn.context
+    outbox.enqueue(
+        outbox.Draft(
+            key=f"reset/{turn.turn_id}",
+            platform=context.platform,
+            account=context.account,
+            chat_id=context.chat_id,
+            thread_id=context.thread_id,
+            text=text,
+            turn_id=turn.turn_id,
+        )
     )
 
 
 def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
-    turn = Turn.objects.select_related("session").get(pk=turn_id)
+    turn = Turn.objects.select_related("session__parent").get(pk=turn_id)
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
+    row = turn.session
+    session = OpenSession(
+        row.pk,
+        row.session_id,
+        lineage.read(row.inherited),
+        row.untold_reset,
+        row.parent.session_id if row.parent else "",
+    )
     return _opened(
         claim,
         turn_id=turn_id,
         attempts=turn.attempts,
-        session=OpenSession(turn.session.pk, turn.session.session_id),
+        session=session,
         waiting=waiting,
         steps=journal.load(turn_id=turn_id),
-        transcript=execute(history.reading(session_pk=turn.session.pk))[0],
+        transcript=execute(history.reading(session_pk=session.pk, inherited=session.inherited))[0],
     )
 
 
@@ -171,6 +227,7 @@ def _opened(
 ) -> OpenTurn:
     budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
+    invocation = newest.invocation if len(waiting) == 1 else None
     return OpenTurn(
         claim=claim,
         turn_id=turn_id,
@@ -178,12 +235,20 @@ def _opened(
         session_pk=session.pk,
         context=context_of(newest.source, session_id=session.session_id),
         source=newest.source,
-        invocation=newest.invocation if len(waiting) == 1 else None,
+        invocation=invocation,
         asked="\n\n".join(_said(message) for message in waiting),
         reply_to=newest.message_id,
         history=history.fitting(transcript, budget=budget),
         steps=steps,
+        reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
     )
+
+
+def _reset(session: OpenSession, source: SessionSource) -> Reset:
+    policy = reset_policy.policy_for(platform=source.platform, chat_type=source.chat_type.value)
+    reason = session.untold_reset
+    told = reset_policy.notice(policy, reason=reason, session_id=session.parent_session_id) if policy.notify else ""
+    return Reset(reset_policy.note(policy, reason=reason), told)
 
 
 def _collected(waiting: list[Waiting]) -> list[Waiting]:

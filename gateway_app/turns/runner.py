@@ -118,8 +118,10 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
     try:
         async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS):
             if turn.invocation:
-                reply = await run_command(turn.invocation, context=turn.context, source=turn.source)
-                return Outcome(state=TurnState.DONE, reply=reply)
+                answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                if isinstance(answer, str):
+                    return Outcome(state=TurnState.DONE, reply=answer)
+                return Outcome(state=TurnState.DONE, effect=answer)
             conversation = await _converse(turn, http=http)
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
@@ -151,7 +153,8 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         agent = AIAgent(
             model=model_client(http), tools=tool_registry(), context=turn.context, record=record, on_text=on_text
         )
-        return await agent.run_conversation(turn.asked, history=turn.history, steps=tuple(turn.steps))
+        asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
+        return await agent.run_conversation(asked, history=turn.history, steps=tuple(turn.steps))
 
 
 async def _hand_back(turn: OpenTurn, *, wait: float) -> None:

@@ -16,13 +16,13 @@ from django.utils import timezone
 from gateway_app import schedule
 from gateway_app.admin import base, session, transcript
 from gateway_app.health import record_canary
-from gateway_app.models import Channel, Lane, Listener, SendGate, Session, TurnStep
+from gateway_app.models import Channel, Lane, Listener, MemoryFlush, SendGate, Session, TurnStep, Undo
 from gateway_app.sessions import transcript as reading
 from tests.factories import make_inbound, make_message, make_outbound, make_session, make_source, make_turn
 
 LISTS = (
     "session", "transcriptmessage", "inboundmessage", "turn", "outboundpart", "lane", "listener", "channel", "sendgate",
-    "heartbeat",
+    "heartbeat", "memoryflush",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def fill(count: int) -> None:
         found = make_session(source=source)
         turn = make_turn(session=found, state="failed", error="it broke", finished_at=timezone.now())
         make_message(session=found, turn=turn)
+        MemoryFlush.objects.create(session=found, honcho_session_key=found.session_key, reason="idle", error="it broke")
         make_inbound(source=source, turn=turn, state="dead", reason="given up")
         make_inbound(source=source)
         make_outbound(source=source, turn=turn)
@@ -189,6 +190,24 @@ class TranscriptTests(AdminTestCase):
         make_message(session=found, content="hello there")
         for value in ("x", "-1", "9" * 30, ""):
             self.assertIn("hello there", self.content(page_of("session", found.pk), before=value))
+
+    def test_what_was_taken_back_is_shown_with_who_did_it(self) -> None:
+        found = make_session()
+        row = Undo.objects.create(session=found, user_id="7", user_name="<b>Ann", exchanges=1, last_message=1)
+        make_message(session=found, content="never mind", undo=row)
+        content = self.content(page_of("session", found.pk))
+        self.assertIn("never mind", content)
+        self.assertRegex(content, r"undone by &lt;b&gt;Ann at [\d :-]+: the model does not see it")
+
+    def test_where_a_session_came_from_and_led_to_is_shown(self) -> None:
+        trunk = make_session(title="<i>trunk", ended_at=timezone.now(), end_reason="session_switch", ended_by="ann")
+        branch = make_session(title="branch", parent=trunk, inherited=[[trunk.pk, 5, 0]])
+        make_session(title="next", parent=trunk)
+        content = self.content(page_of("session", trunk.pk))
+        for text in ("another one was gone on with, by ann", page_of("session", branch.pk), ">next<"):
+            self.assertIn(text, content)
+        content = self.content(page_of("session", branch.pk))
+        self.assertRegex(content, r"&lt;i&gt;trunk</a>, a branch of it up to message #5")
 
     def test_a_huge_message_is_folded(self) -> None:
         found = make_session()

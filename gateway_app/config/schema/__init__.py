@@ -13,8 +13,9 @@ from .access import Access, Limits
 from .fleet import Fleet
 from .health import Health
 from .model import Model
-from .pipeline import Delivery, Lanes, Listeners, Sessions, Turns
+from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
+from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
 
@@ -39,6 +40,7 @@ class Config(Section):
     turns: Turns
     model: Model
     sessions: Sessions
+    session_reset: SessionReset
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms

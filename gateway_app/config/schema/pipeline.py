@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway_app.config.kinds import Flag, Number, Whole
+from gateway_app.config.kinds import Number, Whole
 from gateway_app.config.setting import Section, setting
 
 
@@ -33,19 +33,6 @@ class Turns(Section):
     """Model calls in one turn."""
     inbox_max_chars: Whole = setting("HERMES_INBOX_MAX_CHARS", 100_000, least=1)
     """Longest text of one incoming message; a longer one is answered with a clear refusal."""
-
-
-class Sessions(Section):
-    heading = "Sessions"
-
-    group_sessions_per_user: Flag = setting("HERMES_GROUP_SESSIONS_PER_USER", True)
-    """In groups and channels each person has a conversation of their own; off: one that all of them share."""
-    thread_sessions_per_user: Flag = setting("HERMES_THREAD_SESSIONS_PER_USER", False)
-    """The same for threads and topics, which are shared by default: people open them to talk about one thing."""
-    history_max_messages: Whole = setting(
-        "HERMES_HISTORY_MAX_MESSAGES", 200, key="sessions.history_max_messages", least=1
-    )
-    """Most messages of history sent with a turn, however short; the token budget usually ends it earlier."""
 
 
 class Delivery(Section):

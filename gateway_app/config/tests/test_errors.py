@@ -99,7 +99,7 @@ class UnknownTests(ConfigCase):
             "gateway: {limit: {chat_burst: 3}}\n"
             "delivery: 7\n"
         )
-        self.json.write_text(json.dumps({"session_reset": {"mode": "none"}}))
+        self.json.write_text(json.dumps({"session_resets": {"mode": "none"}}))
         self.assertEqual(
             self.load().warnings,
             (
@@ -113,8 +113,8 @@ class UnknownTests(ConfigCase):
                 "config.yaml: the key 'gateway.limit' is not known and is left out of account."
                 " The nearest known one is 'gateway.limits'.",
                 "config.yaml: the key 'delivery' holds other keys, and is left out of account as it is.",
-                "gateway.json: the key 'session_reset' is not known and is left out of account."
-                " The nearest known one is 'sessions'.",
+                "gateway.json: the key 'session_resets' is not known and is left out of account."
+                " The nearest known one is 'session_reset'.",
             ),
         )
 

@@ -1,0 +1,56 @@
+"""`/status`: how the conversation stands."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from gateway_app import clock
+from gateway_app.duration import duration
+from gateway_app.models import InboundMessage, Session
+from gateway_app.models.inbox import InboundState
+from gateway_app.models.lane import LaneKind
+from gateway_app.sessions import usage
+from gateway_app.sessions.source import SessionSource
+from gateway_app.worker.database import in_database
+
+from .base import Call, Command
+
+
+async def show(call: Call) -> str:
+    """The session, since when, how much was said, whether the agent is at something, which model, and what it cost."""
+    return await in_database(status, session_id=call.context.session_id, session_key=call.context.session_key)
+
+
+def status(*, session_id: str, session_key: str) -> str:
+    session = Session.objects.get(session_id=session_id, session_key=session_key)
+    shown, undone = usage.messages(session)
+    used = usage.of_session(session)
+    waiting = usage.waiting(session_key=session_key)
+    age = duration((clock.read() - session.started_at).total_seconds())
+    title = [f"Title: “{session.title}”"] if session.title else []
+    lines = [
+        f"Session: `{session.session_id}`",
+        *title,
+        f"Since: {session.started_at:%Y-%m-%d %H:%M} UTC ({age})",
+        f"Messages: {shown:,}" + (f", and {undone:,} taken back" if undone else ""),
+        f"Running: {'yes' if is_running(session_key) else 'no'}" + (f"; {waiting:,} waiting" if waiting else ""),
+        f"Model: `{usage.last_model(session) or settings.HERMES_MODEL}`",
+        f"Tokens: {used.prompt_tokens:,} read, {used.completion_tokens:,} written in {used.turns:,} turns",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def is_running(session_key: str) -> bool:
+    """Whether the agent is at a message of this session; commands such as this one are not the agent's."""
+    from .invocation import invoked  # the registry, which it asks, imports this module
+
+    taken = InboundMessage.objects.filter(
+        lane__kind=LaneKind.TURNS, lane__key=session_key, state=InboundState.RUNNING
+    ).values_list("text", "asks", "source")
+    return any(
+        asks is not None or invoked(text, source=SessionSource.from_json(source)) is None
+        for text, asks, source in taken
+    )
+
+
+COMMAND = Command(name="status", summary="shows how this conversation stands.", run=show)
