@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,8 @@ ENTRY_LENGTH = 255
 """Characters of one entry of a list; no platform's id is longer."""
 ENTRY_WORDS = f"entries of at most {ENTRY_LENGTH} characters on one line, separated by commas"
 TEXT_WORDS = "a text"
+BUSY_MODES = ("collect", "queue", "steer", "interrupt")
+CHAT_MODE_WORDS = "entries `chat=mode`, each mode collect, queue, steer or interrupt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,18 @@ def read_commands(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
+def read_chat_modes(value: Any) -> tuple[str, ...]:
+    """`chat=mode` for each chat; YAML has them as a mapping."""
+    if isinstance(value, Mapping):
+        value = [f"{chat}={mode}" for chat, mode in value.items()]
+    found = read_words(value)
+    for entry in found:
+        chat, _, mode = entry.rpartition("=")
+        if not chat.strip() or mode.strip().lower() not in BUSY_MODES:
+            raise Wrong(CHAT_MODE_WORDS, found=repr(entry)[:80])
+    return tuple(f"{chat.strip()}={mode.strip().lower()}" for chat, _, mode in (e.rpartition("=") for e in found))
+
+
 def read_word(value: Any) -> str:
     """One of some words, in any case. YAML reads `off` and `on` as no and yes."""
     if isinstance(value, bool):
@@ -129,6 +143,7 @@ Number = Annotated[float, Kind("number", read_number)]
 Whole = Annotated[int, Kind("whole number", read_whole)]
 Words = Annotated[tuple[str, ...], Kind("comma-separated list", read_words)]
 Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", read_commands)]
+ChatModes = Annotated[tuple[str, ...], Kind("comma-separated list of `chat=mode`", read_chat_modes)]
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
 AdminPath = Annotated[str, Kind("path", read_admin_path)]

@@ -15,9 +15,9 @@ from gateway_app.commands import invocation
 from gateway_app.commands.invocation import Invocation
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Turn
-from gateway_app.models.inbox import InboundState
+from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import StepKind, StopReason, TurnState
 from gateway_app.sessions import history
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
@@ -40,6 +40,7 @@ class Waiting:
     source: SessionSource
     text: str
     message_id: str
+    mode: BusyMode = BusyMode.COLLECT
 
     @property
     def invocation(self) -> Invocation | None:
@@ -66,6 +67,18 @@ class OpenTurn:
     """The platform's id of the newest message answered."""
     history: list[dict[str, Any]]
     steps: list[journal.Step]
+    seen_tail: int
+    """The newest place in the lane that was looked at for messages that join the turn."""
+    interrupts: int = 0
+    """Turns right before it that were interrupted, in a row."""
+    stop: StopReason | None = None
+    """Why it is to stop, once it is known."""
+    partial: str = ""
+    """What the model has said since the last step, where somebody watches."""
+
+    def obeys(self, reason: StopReason) -> bool:
+        """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
+        return reason is StopReason.STOPPED or self.invocation is None
 
 
 def claim_and_open(*, session_key: str) -> OpenTurn | None:
@@ -79,13 +92,14 @@ def claim_and_open(*, session_key: str) -> OpenTurn | None:
         return _open(claim, found, sessions) if claim else None
 
 
-def open_next(claim: Claim) -> OpenTurn | None:
+def open_next(claim: Claim, *, interrupts: int = 0) -> OpenTurn | None:
     """The next turn of a lane that the caller holds; where nothing waits the lane is released.
 
-    Must run in a transaction in which the lane was claimed or held.
+    `interrupts` is how many turns right before it were interrupted. Must run in a transaction in which the lane was
+    claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key])))
+    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key])), interrupts=interrupts)
 
 
 def open_messages(claim: Claim, *, besides: int) -> Sql:
@@ -100,35 +114,62 @@ def open_messages(claim: Claim, *, besides: int) -> Sql:
 def _reading_open_messages(lane: Sql) -> Statement:
     # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
     return Statement(
-        f"SELECT id, source, text, message_id, turn_id FROM {INBOX}"
+        f"SELECT id, source, text, message_id, busy_mode, turn_id FROM {INBOX}"
         f" WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'running') ORDER BY seq",
         lane.values,
     )
 
 
-def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | None:
+def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: int = 0) -> OpenTurn | None:
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
         return None
     # A turn that was left goes first, also where an operator has put an older message back before its own.
     unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
-    waiting = [
-        Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id)
-        for row_id, source, text, message_id, turn_id in found
-        if turn_id == unfinished
-    ]
+    waiting = [_waiting(row) for row in found if row[-1] == unfinished]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
     session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
-    return _start(claim, waiting=_collected(waiting), session=session)
+    return _start(claim, waiting=_collected(waiting), session=session, interrupts=interrupts)
 
 
-def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
+def _waiting(row: Row) -> Waiting:
+    row_id, source, text, message_id, mode, _ = row
+    return Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, BusyMode(mode))
+
+
+def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
+    """What the lane's next turn would take of what came `before` this place, where no turn runs."""
+    (found,) = execute(
+        Statement(
+            f"SELECT id, source, text, message_id, busy_mode, turn_id FROM {INBOX}"
+            f" WHERE lane_id = ({lane.sql}) AND state = 'waiting' AND seq < %s ORDER BY seq",
+            [*lane.values, before],
+        )
+    )
+    return _collected([_waiting(row) for row in found]) if found else []
+
+
+def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
+    """The messages in the mode `steer` of whoever the turn answers. A command is a turn of its own also there."""
+    (found,) = execute(
+        Statement(
+            f"SELECT id, source, text, message_id, busy_mode, turn_id FROM {INBOX}"
+            " WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s ORDER BY seq",
+            [turn.claim.lane_id, BusyMode.STEER.value],
+        )
+    )
+    waiting = [_waiting(row) for row in found]
+    who = turn.source.participant
+    return [message for message in waiting if message.source.participant == who and not message.invocation]
+
+
+def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
     started, _, transcript = execute(
         insert(
             Turn,
-            columns=("session_id", "lane_id", "state", "attempts"),
-            rows=[(session.pk, claim.lane_id, TurnState.RUNNING.value, 1)],
+            columns=("session_id", "lane_id", "state", "attempts", "interrupts"),
+            rows=[(session.pk, claim.lane_id, TurnState.RUNNING.value, 1, interrupts)],
             returning=("id",),
         ),
         Statement(
@@ -139,16 +180,18 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> Ope
         ),
         history.reading(session_pk=session.pk),
     )
-    return _opened(
+    turn = _opened(
         claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
     )
+    turn.interrupts = interrupts
+    return turn
 
 
 def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
     turn = Turn.objects.select_related("session").get(pk=turn_id)
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
-    return _opened(
+    opened = _opened(
         claim,
         turn_id=turn_id,
         attempts=turn.attempts,
@@ -157,6 +200,11 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         steps=journal.load(turn_id=turn_id),
         transcript=execute(history.reading(session_pk=turn.session.pk))[0],
     )
+    opened.interrupts = turn.interrupts
+    if turn.stop and opened.obeys(StopReason(turn.stop)):
+        opened.stop = StopReason(turn.stop)
+    opened.seen_tail = -1  # what the dead worker had not looked for may join yet
+    return opened
 
 
 def _opened(
@@ -171,6 +219,8 @@ def _opened(
 ) -> OpenTurn:
     budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
+    joined = {row_id for step in steps if step.kind is StepKind.STEERED for row_id in step.payload["messages"]}
+    asked = [message for message in waiting if message.row_id not in joined]
     return OpenTurn(
         claim=claim,
         turn_id=turn_id,
@@ -179,27 +229,34 @@ def _opened(
         context=context_of(newest.source, session_id=session.session_id),
         source=newest.source,
         invocation=newest.invocation if len(waiting) == 1 else None,
-        asked="\n\n".join(_said(message) for message in waiting),
+        asked="\n\n".join(said(message) for message in asked),
         reply_to=newest.message_id,
         history=history.fitting(transcript, budget=budget),
         steps=steps,
+        seen_tail=claim.tail,
     )
 
 
 def _collected(waiting: list[Waiting]) -> list[Waiting]:
-    """What the next turn takes: a command by itself, or all that waits, up to a command or another person's message.
+    """What the next turn takes: a command or a queued message by itself, or all that waits, up to one of these or
+    another person's message.
 
     One person's request never runs under another's identity, also where several write in one session.
     """
     first, *rest = waiting
-    if first.invocation:
+    if _is_alone(first):
         return [first]
     who = first.source.participant
-    more = itertools.takewhile(lambda message: message.source.participant == who and not message.invocation, rest)
+    more = itertools.takewhile(lambda message: message.source.participant == who and not _is_alone(message), rest)
     return [first, *more]
 
 
-def _said(message: Waiting) -> str:
+def _is_alone(message: Waiting) -> bool:
+    return message.mode is BusyMode.QUEUE or message.invocation is not None
+
+
+def said(message: Waiting) -> str:
+    """The message as the model gets it."""
     if not is_shared(message.source):
         return message.text
     name = "".join(c if c.isprintable() else " " for c in message.source.user_name)[:LONGEST_SENDER]
