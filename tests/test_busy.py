@@ -13,7 +13,7 @@ from gateway_app.agent.interruption import MARK
 from gateway_app.models import InboundMessage, OutboundPart, Turn, TurnStep
 from gateway_app.models.inbox import BusyMode
 from gateway_app.models.turn import TurnState
-from gateway_app.turns import closing, opening, presence, runner, stopping
+from gateway_app.turns import closing, notices, opening, presence, runner, stopping
 from gateway_app.worker.database import in_database
 from tests import pipeline
 from tests.busy_case import SLOW, SOON, THREAD, BusyTestCase, busy
@@ -272,6 +272,14 @@ class StillWorkingTests(BusyTestCase):
         self.assertEqual(self.platform.texts[0], "I am still working on it.")
         self.assertEqual(self.platform.texts[-1], "echo: one")
         self.assertGreaterEqual(len(self.platform.texts), 3)
+
+    def test_it_is_not_said_of_a_turn_that_has_ended_while_the_next_one_runs(self) -> None:
+        pipeline.accept("one", "/queue two")
+        turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert turn
+        closing.close(turn, closing.Outcome(state=TurnState.DONE, reply="answer"))
+        notices.still_working(turn, number=1, minutes=3)
+        self.assertFalse(OutboundPart.objects.filter(text__contains="still working").exists())
 
     def test_it_is_never_said_where_the_interval_is_nought(self) -> None:
         self.model.script.add(times=1, delay=0.8)

@@ -64,6 +64,7 @@ class CommandTestCase(PipelineTestCase):
         before = len(self.platform.texts)
         inbox.accept([pipeline.event(text, user=user, **place) for text in texts])
         self.answer(user, **place)
+        self.deliver()
         return self.platform.texts[before:]
 
 

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 from unittest import mock
 
+from django.db import connection, transaction
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from gateway_app import inbox
 from gateway_app.agent.ai_agent import AIAgent
@@ -128,6 +130,29 @@ class DuringTests(BusyTestCase):
         self.assertEqual((self.turn_states(), self.notices(), self.platform.texts), (["stopped"], ["I stop."], []))
         self.assertEqual(self.roles(), ["user", "assistant", "tool", "tool", "assistant"])
         self.assert_clean()
+
+
+class LookTests(BusyTestCase):
+    def test_the_look_for_turns_to_stop_reads_an_index_that_holds_no_others(self) -> None:
+        explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            stopping.asked()
+        (look,) = [query["sql"] for query in queries if "stop" in query["sql"]]
+        with transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET LOCAL enable_seqscan = off")  # of an empty table it would rather read all
+                look = look.partition(" AS ")[2].partition(";")[0] or look
+            cursor.execute(f"{explain} {look}")
+            self.assertIn("turn_to_stop", str(cursor.fetchall()))
+
+    def test_it_is_one_statement_however_many_turns_there_are(self) -> None:
+        for number in range(5):
+            pipeline.accept("one", user=f"user{number}")
+            opening.claim_and_open(session_key=pipeline.context(f"user{number}").session_key)
+            pipeline.accept("/stop", user=f"user{number}")
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            self.assertEqual(len(stopping.asked()), 5)
+        self.assertEqual(len([query for query in queries if "gateway_app_turn" in query["sql"]]), 1)
 
 
 class BeforeAndAfterTests(BusyTestCase):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gateway_app import doorbell, lanes
 from gateway_app.delivery import outbox
+from gateway_app.models import Turn
+from gateway_app.models.turn import TurnState
 from gateway_app.sessions.key import delivery_key
 
 from .opening import OpenTurn
@@ -12,11 +14,13 @@ from .opening import OpenTurn
 def still_working(turn: OpenTurn, *, number: int, minutes: int) -> None:
     """Puts the turn's notice of this `number` into the outbox, under the turn's fence, and rings for it.
 
-    Raises `LaneLost`.
+    Nothing is said of a turn that has ended meanwhile. Raises `LaneLost`.
     """
     context = turn.context
     with lanes.fenced(turn.claim):
         lanes.hold(turn.claim)
+        if not Turn.objects.filter(pk=turn.turn_id, state=TurnState.RUNNING).exists():
+            return  # the lane is still this worker's, for the session's next turn
         outbox.enqueue(
             outbox.Draft(
                 key=f"still/{turn.turn_id}/{turn.attempts}/{number}",

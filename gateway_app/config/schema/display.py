@@ -33,7 +33,7 @@ class Display(Section):
     """What becomes of a message that comes while the agent works on an earlier one: it waits and is answered together
     with what else waits; it waits and is answered by itself; it joins the work at the next step; it stops the work."""
     notify_seconds: Number = setting(
-        "HERMES_GATEWAY_NOTIFY_INTERVAL",
+        "HERMES_GATEWAY_NOTIFY_SECONDS",
         180,
         key="agent.gateway_notify_interval",
         alias="display.gateway_notify_interval",
