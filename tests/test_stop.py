@@ -15,13 +15,15 @@ from gateway_app.agent.ai_agent import AIAgent
 from gateway_app.agent.interruption import MARK
 from gateway_app.commands import registry
 from gateway_app.commands.base import Command
-from gateway_app.models import InboundMessage, Turn, TurnStep
+from gateway_app.models import InboundMessage, OutboundPart, Turn, TurnStep
+from gateway_app.models.turn import TurnState
 from gateway_app.turns import closing, opening, runner, stopping
 from gateway_app.worker.database import in_database
 from tests import pipeline
 from tests.busy_case import SLOW, THREAD, BusyTestCase
 from tests.configuration import configured
 from tests.pipeline_case import expire_leases
+from tests.test_lanes import at_once
 
 NOTHING = "There is nothing to stop: I am not working on anything here."
 
@@ -113,6 +115,25 @@ class DuringTests(BusyTestCase):
         self.assertEqual((self.notices(), self.platform.texts), (["I stop."], []))
         self.assertEqual(self.said(), [("user", "one"), ("assistant", f"echo: one\n\n{MARK}")])
         self.assert_clean()
+
+    def test_whoever_is_told_that_it_stops_gets_no_answer_whatever_the_timing(self) -> None:
+        for number in range(20):
+            pipeline.accept("one")
+            turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+            assert turn
+            answers: list[bool] = []
+
+            def close(turn: opening.OpenTurn = turn, answers: list[bool] = answers) -> None:
+                try:
+                    closing.close(turn, closing.Outcome(state=TurnState.DONE, reply="whole"))
+                    answers.append(True)
+                except closing.StopAsked:
+                    closing.close(turn, closing.Outcome(state=TurnState.STOPPED, reply=""))
+
+            at_once(close, lambda: pipeline.accept("/stop"))
+            with self.subTest(number):
+                self.assertEqual(len(answers), self.notices()[number] == NOTHING)
+                self.assertEqual(OutboundPart.objects.filter(turn_id=turn.turn_id).count(), len(answers))
 
     def test_a_worker_that_dies_after_the_stop_was_asked_for_leaves_it_to_the_next(self) -> None:
         async def die(args: dict[str, Any], **kwargs: Any) -> str:

@@ -101,7 +101,8 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
             closed = await record_in_database(close, turn, outcome)
         except StopAsked:
             turn.stop = StopReason.STOPPED
-            closed = await record_in_database(close, turn, _stopped(turn, said=outcome.reply))
+            said = outcome.reply if outcome.state is TurnState.DONE else ""
+            closed = await record_in_database(close, turn, _stopped(turn, said=said))
     except LaneLost:
         raise
     except asyncio.CancelledError:
