@@ -166,7 +166,7 @@ def _count_turns(slots: Mapping[int, Slot], *, since: datetime) -> None:
     )
     for minute, state, duration, count, prompt, completion, model_seconds in rows:
         if slot := slots.get(minute):
-            if state == TurnState.DONE:
+            if state in (TurnState.DONE, TurnState.STOPPED):
                 slot.answered += count
             else:
                 slot.failed += count

@@ -15,15 +15,18 @@ from gateway_app.access import limits, people, strangers
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
+from gateway_app.commands import control
+from gateway_app.commands.control import Control
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage
-from gateway_app.models.inbox import InboundState
+from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
-from gateway_app.sessions.key import session_key
+from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.routing import context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.statements import Statement, Value, execute, insert
+from gateway_app.turns import stopping
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,8 @@ TABLE = InboundMessage._meta.db_table
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """The answer to an event that is not taken, and the name of that answer in the outbox."""
+class Answer:
+    """What an event is answered with when it is accepted, and the name of that answer in the outbox."""
 
     key: str
     text: str
@@ -50,7 +53,8 @@ class Accepted:
     denied: set[str] = field(default_factory=set)
     """Events whose sender may not speak; nothing of them is kept."""
     chats: list[str] = field(default_factory=list)
-    """Delivery lanes in which a word to somebody unknown or too fast waits, to be rung for (`ring_delivery`)."""
+    """Delivery lanes in which a word to somebody unknown or too fast waits, or the answer to a control command, to be
+    rung for (`ring_delivery`)."""
     limited: dict[str, Limited] = field(default_factory=dict)
     """Events that came too fast, by event id; nothing of them is kept."""
 
@@ -67,9 +71,10 @@ def accept(
     told once in a while. Who is unknown may get a pairing code, in a transaction of its own after this one: a process
     that dies between them, or before the platform is acknowledged, leaves the event to come again. An event that is
     known already changes nothing. One that is too long, or finds its session full, is recorded with a refusal in the
-    outbox. The caller acknowledges the platform after this returns, and then rings (`doorbell`). `assert_held` runs
-    within the transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then the platform
-    must not be acknowledged.
+    outbox. A control command is answered here, and a message in the mode `interrupt` asks its session's turn to stop.
+    The caller acknowledges the platform after this returns, and then rings (`doorbell`). `assert_held` runs within the
+    transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then the platform must not be
+    acknowledged.
     """
     accepted = Accepted()
     welcome: list[InboundEvent] = []
@@ -130,37 +135,50 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
     people.note(sources)
 
     values: list[Sequence[Value]] = []
-    refusals: dict[str, Refusal] = {}
+    refusals: dict[str, Answer] = {}
+    controls: dict[str, tuple[Control, int]] = {}
+    waiting: set[str] = set()
+    interrupting: dict[tuple[str, str], Statement] = {}
     for key, events in welcome.items():
         place = places[key]
         depth = depths.get(place.lane_id, 0)
         seq = place.tail - len(events)
         for event in events:
             seq += 1
-            reason = _refusal(event, depth=depth)
-            if reason:
-                refusals[event.event_id] = Refusal(key=f"refused/{place.lane_id}/{seq}", text=reason)
-            else:
-                depth += 1
             source = event.source
+            reading = control.read(event.text, source=source)
+            reason = _refusal(event, depth=depth if reading.waits else 0)
+            state = InboundState.DONE
+            if reason:
+                refusals[event.event_id] = Answer(key=f"refused/{place.lane_id}/{seq}", text=reason)
+                state = InboundState.REFUSED
+            elif reading.waits:
+                waiting.add(event.event_id)
+                depth += 1
+                state = InboundState.WAITING
+                if reading.mode is BusyMode.INTERRUPT:
+                    stop = stopping.interrupting(session_key=key, user_id=source.user_id, after=seq - 1)
+                    interrupting.setdefault((key, source.user_id), stop)
+            if reading.control and not reason:
+                controls[event.event_id] = reading.control, seq
             values.append(
                 (
                     source.platform, source.account, event.event_id, place.lane_id, seq, json.dumps(source.to_json()),
-                    source.user_id, event.text[: settings.INBOX_MAX_CHARS], event.message_id,
-                    (InboundState.REFUSED if reason else InboundState.WAITING).value, reason,
+                    source.user_id, reading.text[: settings.INBOX_MAX_CHARS], event.message_id, state.value, reason,
+                    reading.mode.value,
                 )
             )  # fmt: skip
     inserting = insert(
         InboundMessage,
         columns=(
             "platform", "account", "event_id", "lane_id", "seq", "source", "user_id", "text", "message_id", "state",
-            "reason",
+            "reason", "busy_mode",
         ),
         rows=values,
         returning=("event_id",),
         ignore_conflicts=True,
     )  # fmt: skip
-    accepted.event_ids = {event_id for (event_id,) in execute(inserting)[0]}
+    accepted.event_ids = {event_id for (event_id,) in execute(inserting, *interrupting.values())[0]}
 
     for key, events in welcome.items():
         rings = False
@@ -171,9 +189,15 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
             elif event.event_id in refusals:
                 outcome = "refused"
                 accepted.refused[event.event_id] = refusals[event.event_id].text
-                _answer_refused(event, refusals[event.event_id])
+                _answer(event, refusals[event.event_id])
             else:
-                rings = True
+                rings = rings or event.event_id in waiting
+                if event.event_id in controls:
+                    found_control, seq = controls[event.event_id]
+                    context = context_of(event.source, session_id=sessions[key].session_id)
+                    said = found_control.reply(context=context, place=seq)
+                    _answer(event, Answer(key=f"control/{places[key].lane_id}/{seq}", text=said))
+                    accepted.chats.append(_chat_of(event))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome=outcome).inc()
         if rings and not places[key].is_held:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
@@ -203,17 +227,22 @@ def _refusal(event: InboundEvent, *, depth: int) -> str:
     return ""
 
 
-def _answer_refused(event: InboundEvent, refusal: Refusal) -> None:
+def _chat_of(event: InboundEvent) -> str:
+    source = event.source
+    return delivery_key(platform=source.platform, account=source.account, chat_id=source.chat_id)
+
+
+def _answer(event: InboundEvent, answer: Answer) -> None:
     source = event.source
     outbox.enqueue(
         outbox.Draft(
-            key=refusal.key,
+            key=answer.key,
             platform=source.platform,
             account=source.account,
             chat_id=source.chat_id,
             thread_id=source.thread_id,
             reply_to=event.message_id,
-            text=refusal.text,
+            text=answer.text,
         )
     )
 

@@ -419,7 +419,7 @@ class StatusTests(SessionTestCase):
         self.assertIn("in all your conversations: 0 turns", self.tell("/usage")[0])
 
     def test_help_lists_them(self) -> None:
-        (said,) = self.tell("/help")
+        said = "\n".join(self.tell("/help"))
         for name in ("new", "title", "sessions", "resume", "undo", "redo", "retry", "branch", "status", "usage"):
             self.assertIn(f"- /{name} ", said)
 

@@ -34,7 +34,7 @@ JSON_CHARS = 50_000
 
 STATE_COLOURS = {
     "waiting": "info", "running": "primary", "sending": "primary", "done": "success", "sent": "success",
-    "refused": "warning", "rejected": "warning", "failed": "warning", "dead": "danger",
+    "refused": "warning", "rejected": "warning", "failed": "warning", "stopped": "info", "dead": "danger",
 }  # fmt: skip
 
 

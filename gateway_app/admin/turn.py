@@ -19,7 +19,7 @@ STEPS = 50
 """Journal steps on a page."""
 RELATED = 50
 """Messages and parts of the turn that its page lists."""
-ICONS = {"model_reply": "neurology", "tool_started": "build", "tool_result": "output"}
+ICONS = {"model_reply": "neurology", "tool_started": "build", "tool_result": "output", "steered": "call_merge"}
 
 
 @admin.register(Turn)
@@ -54,7 +54,13 @@ class TurnAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
-        ("More", {"fields": [("error_kind", "attempts"), "lane_link"], "classes": ["collapse"]}),
+        (
+            "More",
+            {
+                "fields": [("error_kind", "attempts"), ("stop", "stop_by", "interrupts"), "lane_link"],
+                "classes": ["collapse"],
+            },
+        ),
     ]
 
     def get_search_results(

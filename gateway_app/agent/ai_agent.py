@@ -20,6 +20,9 @@ from .registry import Registry
 Record = Callable[[Step], Awaitable[None]]
 """Writes one journal step, fenced, before the next begins."""
 
+Join = Callable[[], Awaitable[Sequence[Step]]]
+"""Returns what people said meanwhile and is to join here, as steps that are recorded already."""
+
 INTERRUPTED = "The tool was interrupted; whether it took effect is unknown. Do not run it again without checking."
 SHORTENINGS = 3
 """How often the history is halved where a model says that the conversation is too long for it."""
@@ -59,13 +62,17 @@ class AIAgent:
         context: SessionContext,
         record: Record,
         on_text: Callable[[str], Awaitable[None]] | None = None,
+        join: Join | None = None,
     ) -> None:
-        """`on_text` gets the reply as far as it is written, where somebody watches it being written."""
+        """`on_text` gets the reply as far as it is written, where somebody watches it being written. `join` is asked
+        before each model call but the first.
+        """
         self._model = model
         self._tools = tools
         self._context = context
         self._record = record
         self._on_text = on_text
+        self._join = join
 
     async def run_conversation(
         self, user_message: str, *, history: Sequence[dict[str, Any]] = (), steps: Sequence[Step] = ()
@@ -81,6 +88,8 @@ class AIAgent:
         while True:
             for call, was_started in pending:
                 conversation.said.append(await self._invoke_tool(call, was_started=was_started))
+            if calls and self._join:
+                conversation.said += [steering_message(step) for step in await self._join()]
             calls += 1
             offered = self._tools.schemas() if settings.MODEL_TOOLS and calls < settings.TURN_MAX_STEPS else []
             reply = await self._ask(past, [asked, *conversation.said], offered)
@@ -104,6 +113,8 @@ class AIAgent:
             elif step.kind is StepKind.TOOL_STARTED:
                 call, _ = pending[step.payload["tool_call_id"]]
                 pending[call.id] = (call, True)
+            elif step.kind is StepKind.STEERED:
+                conversation.said.append(steering_message(step))
             else:
                 pending.pop(step.payload["tool_call_id"])
                 conversation.said.append(tool_message(step.payload["tool_call_id"], step.payload["content"]))
@@ -173,6 +184,11 @@ def transcribed(reply: ModelReply) -> dict[str, Any]:
 
 def tool_message(tool_call_id: str, content: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": tool_call_id, "content": content}
+
+
+def steering_message(step: Step) -> dict[str, Any]:
+    """What people said while the turn ran, as the model gets it: after the results that it had by then."""
+    return {"role": "user", "content": step.payload["content"]}
 
 
 def shorten(past: list[dict[str, Any]]) -> None:

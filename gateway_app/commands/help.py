@@ -7,7 +7,7 @@ from .base import Call, Command
 GREETING = "Hello! Write to me and I answer."
 
 
-async def show(call: Call) -> str:
+def show(call: Call) -> str:
     """The commands that the person may run in this chat."""
     lines = [f"- /{command.name} {command.summary}" for command in call.permitted]
     listed = "\n".join(["Commands that you may use here:", *lines])
@@ -15,5 +15,5 @@ async def show(call: Call) -> str:
 
 
 COMMAND = Command(
-    name="help", aliases=("start",), summary="shows the commands that you may use in this chat.", run=show
+    name="help", aliases=("start",), summary="shows the commands that you may use in this chat.", answer=show
 )

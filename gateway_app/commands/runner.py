@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from django.db import transaction
 
 from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
 from gateway_app.config.schema.access import PlatformAccess
@@ -27,8 +30,8 @@ async def run_command(invocation: Invocation, *, context: SessionContext, source
 
     Raises `django.db.Error`, and what the command raises.
     """
-    commands, name = registry.shipped(), invocation.name
-    command = commands.find(name)
+    name = invocation.name
+    command = registry.shipped().find(name)
     if command is None:
         return f"There is no command /{name}. /help lists those that there are."
     admission = await in_database(gatekeeper.decide, source)
@@ -36,24 +39,47 @@ async def run_command(invocation: Invocation, *, context: SessionContext, source
         # They were let in when they wrote it, and are not any more.
         _log_denial(source, name, admission.rule)
         return f"⛔ I did not run /{name}: you may not speak to me here any more."
+    call = calling(command, invocation, context=context, source=source, admission=admission)
+    if isinstance(call, str):
+        return call
+    if command.answer:  # a control command that stood behind `/queue`
+        return await in_database(_answer, command.answer, call)
+    assert command.run
+    return await command.run(call)
+
+
+def _answer(answer: Callable[[Call], str], call: Call) -> str:
+    with transaction.atomic():
+        return answer(call)
+
+
+def calling(
+    command: Command,
+    invocation: Invocation,
+    *,
+    context: SessionContext,
+    source: SessionSource,
+    admission: Decision,
+    place: int | None = None,
+) -> Call | str:
+    """The call that an invocation of `command` is, by the rules in force now; or what the person is told instead."""
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
     decision = may_run(source, command.name, access, aliases=command.aliases)
-    permitted = commands.permitted(source, access)
+    permitted = registry.shipped().permitted(source, access)
     if not decision.is_allowed:
-        _log_denial(source, name, decision.rule)
-        return denial(name, permitted)
+        _log_denial(source, invocation.name, decision.rule)
+        return denial(invocation.name, permitted)
     if scope_of(source) not in command.scopes:
-        return f"/{name} does not work in this kind of chat. /help lists what does."
-    return await command.run(
-        Call(
-            context=context,
-            source=source,
-            name=name,
-            arguments=invocation.arguments,
-            admission=admission,
-            decision=decision,
-            permitted=permitted,
-        )
+        return f"/{invocation.name} does not work in this kind of chat. /help lists what does."
+    return Call(
+        context=context,
+        source=source,
+        name=invocation.name,
+        arguments=invocation.arguments,
+        admission=admission,
+        decision=decision,
+        permitted=permitted,
+        place=place,
     )
 
 

@@ -11,14 +11,13 @@ from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.sessions import usage
 from gateway_app.sessions.source import SessionSource
-from gateway_app.worker.database import in_database
 
 from .base import Call, Command
 
 
-async def show(call: Call) -> str:
+def show(call: Call) -> str:
     """The session, since when, how much was said, whether the agent is at something, which model, and what it cost."""
-    return await in_database(status, session_id=call.context.session_id, session_key=call.context.session_key)
+    return status(session_id=call.context.session_id, session_key=call.context.session_key)
 
 
 def status(*, session_id: str, session_key: str) -> str:
@@ -53,4 +52,4 @@ def is_running(session_key: str) -> bool:
     )
 
 
-COMMAND = Command(name="status", summary="shows how this conversation stands.", run=show)
+COMMAND = Command(name="status", summary="shows how this conversation stands.", answer=show)

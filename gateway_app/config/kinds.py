@@ -6,7 +6,7 @@ import ipaddress
 import math
 import re
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,8 @@ ENTRY_WORDS = f"entries of at most {ENTRY_LENGTH} characters on one line, separa
 TEXT_WORDS = "a text"
 TAKEN_PATHS = frozenset({"chat", "healthz", "metrics", "readyz", "sign-in", "sign-out", "static"})
 """Where the site has other pages than the admin's; a test compares them."""
+BUSY_MODES = ("collect", "queue", "steer", "interrupt")
+CHAT_MODE_WORDS = "entries `chat=mode`, each mode collect, queue, steer or interrupt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,18 @@ def read_commands(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
+def read_chat_modes(value: Any) -> tuple[str, ...]:
+    """`chat=mode` for each chat; YAML has them as a mapping."""
+    if isinstance(value, Mapping):
+        value = [f"{chat}={mode}" for chat, mode in value.items()]
+    found = read_words(value)
+    for entry in found:
+        chat, _, mode = entry.rpartition("=")
+        if not chat.strip() or mode.strip().lower() not in BUSY_MODES:
+            raise Wrong(CHAT_MODE_WORDS, found=repr(entry)[:80])
+    return tuple(f"{chat.strip()}={mode.strip().lower()}" for chat, _, mode in (e.rpartition("=") for e in found))
+
+
 def read_word(value: Any) -> str:
     """One of some words, in any case. YAML reads `off` and `on` as no and yes."""
     if isinstance(value, bool):
@@ -152,6 +166,7 @@ Number = Annotated[float, Kind("number", read_number)]
 Whole = Annotated[int, Kind("whole number", read_whole)]
 Words = Annotated[tuple[str, ...], Kind("comma-separated list", read_words)]
 Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", read_commands)]
+ChatModes = Annotated[tuple[str, ...], Kind("comma-separated list of `chat=mode`", read_chat_modes)]
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
 Networks = Annotated[tuple[str, ...], Kind("comma-separated list of networks", read_networks)]

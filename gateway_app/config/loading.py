@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import ValidationError
 
 from . import sources, unknown, values
-from .catalogue import BY_PATH, BY_VARIABLE, PLATFORM_DEFAULTS, SETTINGS, Setting
+from .catalogue import BY_PATH, BY_VARIABLE, PER_PLATFORM, PLATFORM_DEFAULTS, SETTINGS, Setting
 from .errors import Wrong, said
 from .schema import Config
 from .schema.platforms import PLATFORMS
@@ -48,7 +48,7 @@ def build(found: Sources) -> Config:
     tree: dict[str, Any] = {
         **{name: {} for name, field in Config.model_fields.items() if field.is_required()},
         "platforms": {name: {} for name in PLATFORMS},
-        "access": {"platforms": {name: {} for name in PLATFORMS}},
+        **{section: {"platforms": {name: {} for name in PLATFORMS}} for section in PER_PLATFORM},
         "origins": {setting.variable: value.origin for setting, value in given.items()},
         "warnings": unknown.warnings(found),
         "stamps": found.stamps,

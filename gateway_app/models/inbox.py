@@ -18,6 +18,15 @@ OPEN_STATES = (InboundState.WAITING, InboundState.RUNNING)
 """Still to be answered."""
 
 
+class BusyMode(models.TextChoices):
+    """What becomes of a message that comes while its session's turn runs."""
+
+    COLLECT = "collect", "waits, and is answered together with what else waits"
+    QUEUE = "queue", "waits, and is a turn by itself"
+    STEER = "steer", "joins the running turn at its next step"
+    INTERRUPT = "interrupt", "stops the running turn"
+
+
 class InboundMessage(models.Model):
     """One event from a platform, accepted exactly once: the platform is acknowledged only after this row commits."""
 
@@ -35,6 +44,9 @@ class InboundMessage(models.Model):
         null=True, blank=True, help_text="What the agent is asked instead of the text: a command that asks again."
     )
     message_id = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message.")
+    busy_mode = models.CharField(
+        max_length=16, choices=BusyMode, db_default=BusyMode.COLLECT, help_text="As it was when the message came."
+    )
     state = models.CharField(max_length=16, choices=InboundState, default=InboundState.WAITING)
     reason = models.TextField(blank=True, help_text="Why it was refused, rejected or given up.")
     turn = models.ForeignKey("Turn", null=True, blank=True, on_delete=models.SET_NULL, related_name="inbound")

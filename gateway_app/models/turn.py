@@ -8,7 +8,15 @@ class TurnState(models.TextChoices):
     RUNNING = "running", "running"
     DONE = "done", "answered"
     FAILED = "failed", "answered with an error"
+    STOPPED = "stopped", "stopped before its end"
     DEAD = "dead", "given up after its attempts"
+
+
+class StopReason(models.TextChoices):
+    """Why a running turn is to stop at its next checkpoint."""
+
+    STOPPED = "stopped", "a person stopped it"
+    INTERRUPTED = "interrupted", "a message interrupted it"
 
 
 class Turn(models.Model):
@@ -18,6 +26,14 @@ class Turn(models.Model):
     lane = models.ForeignKey("Lane", on_delete=models.PROTECT, related_name="turns", db_index=False)
     state = models.CharField(max_length=16, choices=TurnState, default=TurnState.RUNNING)
     attempts = models.IntegerField(default=1, help_text="How often a worker started it; more than one after a crash.")
+    stop = models.CharField(
+        max_length=16, choices=StopReason, blank=True, db_default="", help_text="Empty: nobody asked it to stop."
+    )
+    stop_by = models.CharField(max_length=255, blank=True, db_default="", help_text="The user id of who asked.")
+    stop_asked_at = models.DateTimeField(null=True, blank=True)
+    interrupts = models.IntegerField(
+        db_default=0, help_text="Turns right before it that a message interrupted, in a row; at three it is not."
+    )
     error_kind = models.CharField(max_length=64, blank=True, db_default="")
     error = models.TextField(blank=True, db_default="")
     model = models.CharField(max_length=128, blank=True, db_default="")
@@ -35,6 +51,8 @@ class Turn(models.Model):
         ]
         indexes = [
             models.Index(fields=["state", "id"], condition=~models.Q(state="done"), name="turn_not_done"),
+            # What every worker asks for all the time, and nearly always empty.
+            models.Index(fields=["id"], condition=models.Q(state="running") & ~models.Q(stop=""), name="turn_to_stop"),
         ]
 
     def __str__(self) -> str:
@@ -45,6 +63,7 @@ class StepKind(models.TextChoices):
     MODEL_REPLY = "model_reply", "model reply"
     TOOL_STARTED = "tool_started", "tool started"
     TOOL_RESULT = "tool_result", "tool result"
+    STEERED = "steered", "messages that joined"
 
 
 class TurnStep(models.Model):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery
 
 from gateway_app.models import Session, TranscriptMessage, Undo
 
@@ -49,11 +49,17 @@ def stretches(session: Session) -> list[QuerySet[TranscriptMessage]]:
 
 
 def newest_questions(session: Session, *, limit: int) -> list[TranscriptMessage]:
-    """The newest messages of people that the model sees, newest first."""
+    """The newest messages of people that the model sees, newest first; of each turn the one that it began with.
+
+    What joined a turn while it ran is a part of that exchange, and none of its own.
+    """
+    before = TranscriptMessage.objects.filter(session_id=OuterRef("session_id"), id__lt=OuterRef("id")).order_by("-id")
+    begins = Q(turn_before=None) | Q(turn=None) | ~Q(turn_before=F("turn_id"))
     found: list[TranscriptMessage] = []
     for stretch in stretches(session):
         if len(found) < limit:
-            found += stretch.filter(role="user")[: limit - len(found)]
+            questions = stretch.filter(role="user").annotate(turn_before=Subquery(before.values("turn_id")[:1]))
+            found += questions.filter(begins)[: limit - len(found)]
     return found
 
 

@@ -1,7 +1,7 @@
 """Takes the newest exchanges of a session out of the model's view, and puts them back. Nothing is deleted.
 
-An exchange is a message of a person and all that followed it. Every function must run in a transaction that holds the
-session's lane.
+An exchange is a message of a person and all that followed it, also what joined its turn meanwhile. Every function must
+run in a transaction that holds the session's lane.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Session, TranscriptMessage, Turn
 from gateway_app.models.inbox import InboundState
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.sessions import tokens
 from gateway_app.statements import Statement, execute, insert
 
@@ -45,6 +45,10 @@ class Outcome:
     model_seconds: float = 0.0
 
 
+class StopAsked(Exception):
+    """A person has stopped the turn, and knows it, while its outcome was on its way; nothing of that is written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """What is to be done after the commit."""
@@ -58,7 +62,7 @@ class Closed:
 
 
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:
-    """Commits the turn. Raises `LaneLost`, and then nothing of it is written."""
+    """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
     with lanes.fenced(turn.claim):
         reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
         posting = outbox.Posting(_draft(turn, reply), and_claim=True)
@@ -70,8 +74,12 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
             *_finishing(turn, outcome),
         )
         is_released = lanes.held_or_released(turn.claim, held)
+        if outcome.state is not TurnState.STOPPED and (StopReason.STOPPED,) in rest[-2]:
+            raise StopAsked
         delivery, head = posting.outcome(rest[: len(posting.statements)])
-        following = None if is_released else open_next(turn.claim)
+        is_interrupted = outcome.state is TurnState.STOPPED and turn.stop is StopReason.INTERRUPTED
+        interrupts = turn.interrupts + 1 if is_interrupted else 0
+        following = None if is_released else open_next(turn.claim, interrupts=interrupts)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()
     return Closed(delivery, head, following)
 
@@ -119,7 +127,7 @@ def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
         *told,
         Statement(
             f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"
-            f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s",
+            f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s RETURNING stop",
             [
                 outcome.state.value, outcome.error_kind, outcome.error, outcome.model, outcome.prompt_tokens,
                 outcome.completion_tokens, outcome.model_seconds, turn.turn_id,

@@ -16,9 +16,9 @@ from gateway_app.commands.invocation import Invocation, invoked
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, Turn
-from gateway_app.models.inbox import InboundState
+from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import StepKind, StopReason, TurnState
 from gateway_app.sessions import expiry, history, lineage, reset_policy
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
@@ -29,6 +29,8 @@ from . import journal
 
 INBOX = InboundMessage._meta.db_table
 TURN = Turn._meta.db_table
+COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
+"""Of a message, for `_waiting()`."""
 LONGEST_SENDER = 240
 """Characters of a sender's name that the model sees in a shared session."""
 
@@ -41,6 +43,7 @@ class Waiting:
     source: SessionSource
     text: str
     message_id: str
+    mode: BusyMode
     accepted_at: datetime | str | None = None
     """As the database has it."""
 
@@ -81,6 +84,18 @@ class OpenTurn:
     """What this turn tells of."""
     history: list[dict[str, Any]]
     steps: list[journal.Step]
+    seen_tail: int
+    """The newest place in the lane that was looked at for messages that join the turn."""
+    interrupts: int = 0
+    """Turns right before it that were interrupted, in a row."""
+    stop: StopReason | None = None
+    """Why it is to stop, once it is known."""
+    partial: str = ""
+    """What the model has said since the last step, where somebody watches."""
+
+    def obeys(self, reason: StopReason) -> bool:
+        """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
+        return reason is StopReason.STOPPED or self.invocation is None
 
 
 def claim_and_open(*, session_key: str) -> OpenTurn | None:
@@ -94,13 +109,14 @@ def claim_and_open(*, session_key: str) -> OpenTurn | None:
         return _open(claim, found, sessions) if claim else None
 
 
-def open_next(claim: Claim) -> OpenTurn | None:
+def open_next(claim: Claim, *, interrupts: int = 0) -> OpenTurn | None:
     """The next turn of a lane that the caller holds; where nothing waits the lane is released.
 
-    Must run in a transaction in which the lane was claimed or held.
+    `interrupts` is how many turns right before it were interrupted. Must run in a transaction in which the lane was
+    claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)))
+    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)), interrupts=interrupts)
 
 
 def _reading_session(key: str) -> Statement:
@@ -119,30 +135,25 @@ def open_messages(claim: Claim, *, besides: int) -> Sql:
 def _reading_open_messages(lane: Sql) -> Statement:
     # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
     return Statement(
-        f"SELECT id, source, coalesce(asks, text), message_id, accepted_at, turn_id FROM {INBOX}"
-        f" WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'running') ORDER BY seq",
+        f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = ({lane.sql}) AND state IN ('waiting', 'running') ORDER BY seq",
         lane.values,
     )
 
 
-def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | None:
+def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: int = 0) -> OpenTurn | None:
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
         return None
     # A turn that was left goes first, also where an operator has put an older message back before its own.
     unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
-    waiting = [
-        Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, accepted_at)
-        for row_id, source, text, message_id, accepted_at, turn_id in found
-        if turn_id == unfinished
-    ]
+    waiting = [_waiting(row) for row in found if row[-1] == unfinished]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
     session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
     taken = _collected(waiting)
     if not taken[0].invocation:
         session = _refreshed(claim, session, first=taken[0])
-    return _start(claim, waiting=taken, session=session)
+    return _start(claim, waiting=taken, session=session, interrupts=interrupts)
 
 
 def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSession:
@@ -152,12 +163,42 @@ def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSes
     return expiry.refresh(claim, session, platform=first.source.platform, chat_type=kind, at=at) if at else session
 
 
-def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
+def _waiting(row: Row) -> Waiting:
+    row_id, source, text, message_id, mode, accepted_at, _ = row
+    return Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, BusyMode(mode), accepted_at)
+
+
+def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
+    """What the lane's next turn would take of what came `before` this place, where no turn runs."""
+    (found,) = execute(
+        Statement(
+            f"SELECT {COLUMNS} FROM {INBOX}"
+            f" WHERE lane_id = ({lane.sql}) AND state = 'waiting' AND seq < %s ORDER BY seq",
+            [*lane.values, before],
+        )
+    )
+    return _collected([_waiting(row) for row in found]) if found else []
+
+
+def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
+    """The messages in the mode `steer` of whoever the turn answers. A command is a turn of its own also there."""
+    (found,) = execute(
+        Statement(
+            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s ORDER BY seq",
+            [turn.claim.lane_id, BusyMode.STEER.value],
+        )
+    )
+    waiting = [_waiting(row) for row in found]
+    who = turn.source.participant
+    return [message for message in waiting if message.source.participant == who and not message.invocation]
+
+
+def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
     started, _, transcript = execute(
         insert(
             Turn,
-            columns=("session_id", "lane_id", "state", "attempts"),
-            rows=[(session.pk, claim.lane_id, TurnState.RUNNING.value, 1)],
+            columns=("session_id", "lane_id", "state", "attempts", "interrupts"),
+            rows=[(session.pk, claim.lane_id, TurnState.RUNNING.value, 1, interrupts)],
             returning=("id",),
         ),
         Statement(
@@ -171,6 +212,7 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> Ope
     turn = _opened(
         claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
     )
+    turn.interrupts = interrupts
     if turn.reset and turn.reset.notice:
         _give_notice(turn, turn.reset.notice)
     return turn
@@ -204,7 +246,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         row.untold_reset,
         row.parent.session_id if row.parent else "",
     )
-    return _opened(
+    opened = _opened(
         claim,
         turn_id=turn_id,
         attempts=turn.attempts,
@@ -213,6 +255,11 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         steps=journal.load(turn_id=turn_id),
         transcript=execute(history.reading(session_pk=session.pk, inherited=session.inherited))[0],
     )
+    opened.interrupts = turn.interrupts
+    if turn.stop and opened.obeys(StopReason(turn.stop)):
+        opened.stop = StopReason(turn.stop)
+    opened.seen_tail = -1  # what the dead worker had not looked for may join yet
+    return opened
 
 
 def _opened(
@@ -228,6 +275,8 @@ def _opened(
     budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
     invocation = newest.invocation if len(waiting) == 1 else None
+    joined = {row_id for step in steps if step.kind is StepKind.STEERED for row_id in step.payload["messages"]}
+    asked = [message for message in waiting if message.row_id not in joined]
     return OpenTurn(
         claim=claim,
         turn_id=turn_id,
@@ -236,11 +285,12 @@ def _opened(
         context=context_of(newest.source, session_id=session.session_id),
         source=newest.source,
         invocation=invocation,
-        asked="\n\n".join(_said(message) for message in waiting),
+        asked="\n\n".join(said(message) for message in asked),
         reply_to=newest.message_id,
+        reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
         history=history.fitting(transcript, budget=budget),
         steps=steps,
-        reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
+        seen_tail=claim.tail,
     )
 
 
@@ -252,19 +302,25 @@ def _reset(session: OpenSession, source: SessionSource) -> Reset:
 
 
 def _collected(waiting: list[Waiting]) -> list[Waiting]:
-    """What the next turn takes: a command by itself, or all that waits, up to a command or another person's message.
+    """What the next turn takes: a command or a queued message by itself, or all that waits, up to one of these or
+    another person's message.
 
     One person's request never runs under another's identity, also where several write in one session.
     """
     first, *rest = waiting
-    if first.invocation:
+    if _is_alone(first):
         return [first]
     who = first.source.participant
-    more = itertools.takewhile(lambda message: message.source.participant == who and not message.invocation, rest)
+    more = itertools.takewhile(lambda message: message.source.participant == who and not _is_alone(message), rest)
     return [first, *more]
 
 
-def _said(message: Waiting) -> str:
+def _is_alone(message: Waiting) -> bool:
+    return message.mode is BusyMode.QUEUE or message.invocation is not None
+
+
+def said(message: Waiting) -> str:
+    """The message as the model gets it."""
     if not is_shared(message.source):
         return message.text
     name = "".join(c if c.isprintable() else " " for c in message.source.user_name)[:LONGEST_SENDER]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 from django.conf import settings
+from django.db import Error as DatabaseError
 
+from gateway_app.config import live
+from gateway_app.lanes import LaneLost
 from gateway_app.platforms.base import Platform
+from gateway_app.worker.database import in_database
 
+from .notices import still_working
 from .opening import OpenTurn
+
+log = logging.getLogger(__name__)
 
 TYPING_AFTER_SECONDS = 0.8
 """A quick answer needs no typing sign, and is spared its cost."""
@@ -35,11 +43,24 @@ async def shown(
 
 
 async def _type(platform: Platform, turn: OpenTurn, *, http: aiohttp.ClientSession) -> None:
+    started = noticed = time.monotonic()
+    notices = 0
     await asyncio.sleep(TYPING_AFTER_SECONDS)
     while True:
         if allowance.take():
             await platform.show_typing(turn.context, http=http)
         await asyncio.sleep(TYPING_EVERY_SECONDS)
+        every, now = live.config().display.notify_seconds, time.monotonic()
+        if platform.is_pushed and 0 < every <= now - noticed:
+            noticed, notices = now, notices + 1
+            await _notify(turn, number=notices, minutes=int((now - started) / 60))
+
+
+async def _notify(turn: OpenTurn, *, number: int, minutes: int) -> None:
+    try:
+        await in_database(still_working, turn, number=number, minutes=minutes)
+    except (LaneLost, DatabaseError) as error:
+        log.warning("Could not say that turn %s is still under way (%s).", turn.turn_id, type(error).__name__)
 
 
 class Allowance:

@@ -6,7 +6,8 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -15,20 +16,22 @@ from django.db import Error as DatabaseError
 
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
+from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
 from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.runner import run_command
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import journal, presence
-from .closing import Closed, Outcome, close
+from . import journal, presence, steering
+from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
+from .stop_watch import stop_watch
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
     " The message is kept for the operator."
 )
+STOPPED = "*(stopped here)*"
+"""Below what was said so far, where people saw it being written."""
 TIMED_OUT = "I am sorry: this took longer than I am allowed to spend on one message, so I stopped."
 
 
@@ -92,7 +97,12 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     started = time.monotonic()
     try:
         outcome = await _outcome(turn, http=http)
-        closed = await record_in_database(close, turn, outcome)
+        try:
+            closed = await record_in_database(close, turn, outcome)
+        except StopAsked:
+            turn.stop = StopReason.STOPPED
+            said = outcome.reply if outcome.state is TurnState.DONE else ""
+            closed = await record_in_database(close, turn, _stopped(turn, said=said))
     except LaneLost:
         raise
     except asyncio.CancelledError:
@@ -111,23 +121,28 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
 
 
 async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
+    if turn.stop:
+        return _stopped(turn)
     if turn.attempts > settings.TURN_MAX_ATTEMPTS:
         reason = f"given up after {turn.attempts - 1} attempts"
         log.error("Turn %s of session %s: %s.", turn.turn_id, turn.claim.key, reason)
         return Outcome(state=TurnState.DEAD, reply=GIVEN_UP, error_kind="attempts", error=reason)
     try:
-        async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS):
-            if turn.invocation:
-                answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
-                if isinstance(answer, str):
-                    return Outcome(state=TurnState.DONE, reply=answer)
-                return Outcome(state=TurnState.DONE, effect=answer)
-            conversation = await _converse(turn, http=http)
+        async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS) as limit:
+            with stop_watch.watching(turn, limit):
+                if turn.invocation:
+                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                    if isinstance(answer, str):
+                        return Outcome(state=TurnState.DONE, reply=answer)
+                    return Outcome(state=TurnState.DONE, effect=answer)
+                conversation = await _converse(turn, http=http)
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
         log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
         return Outcome(state=TurnState.FAILED, reply=error.explanation, error_kind=error.kind.value, error=str(error))
     except TimeoutError:
+        if turn.stop:
+            return _stopped(turn, said=turn.partial)
         log.error("Turn %s of session %s took too long.", turn.turn_id, turn.claim.key)
         reason = f"took longer than {settings.TURN_TIMEOUT_SECONDS:g} s"
         return Outcome(state=TurnState.FAILED, reply=TIMED_OUT, error_kind="timeout", error=reason)
@@ -143,18 +158,73 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
     )
 
 
+def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
+    """How a turn ends that was asked to stop; `said` is what the model had said since the last step.
+
+    People who saw it being written keep it. The others have the answer to `/stop`, or that to what interrupted.
+    """
+    if turn.invocation:
+        return Outcome(state=TurnState.STOPPED, reply="")
+    conversation, steps = cut_short(turn.steps, text=said)
+    is_seen = said.strip() and platforms.get(turn.context.platform).is_streamed
+    return Outcome(
+        state=TurnState.STOPPED,
+        reply=f"{said.rstrip()}\n\n{STOPPED}" if is_seen else "",
+        said=conversation.said,
+        steps=steps,
+        model=conversation.model,
+        prompt_tokens=conversation.prompt_tokens,
+        completion_tokens=conversation.completion_tokens,
+        model_seconds=conversation.model_seconds,
+    )
+
+
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
     async def record(step: journal.Step) -> None:
-        await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step])
-        turn.steps.append(step)
+        await _to_its_end(_record(turn, step))
+
+    async def join() -> list[journal.Step]:
+        known = len(turn.steps)
+        if turn.claim.tail != turn.seen_tail:
+            await _to_its_end(in_database(steering.take, turn))
+        return turn.steps[known:]
 
     platform = platforms.get(turn.context.platform)
-    async with presence.shown(platform, turn, http=http) as on_text:
+    async with presence.shown(platform, turn, http=http) as show:
+
+        async def on_text(text: str) -> None:
+            turn.partial = text
+            assert show
+            await show(text)
+
         agent = AIAgent(
-            model=model_client(http), tools=tool_registry(), context=turn.context, record=record, on_text=on_text
+            model=model_client(http),
+            tools=tool_registry(),
+            context=turn.context,
+            record=record,
+            on_text=on_text if show else None,
+            join=join,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         return await agent.run_conversation(asked, history=turn.history, steps=tuple(turn.steps))
+
+
+async def _record(turn: OpenTurn, step: journal.Step) -> None:
+    await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step])
+    turn.steps.append(step)
+    turn.partial = ""
+
+
+async def _to_its_end(recording: Coroutine[Any, Any, None]) -> None:
+    """Awaits `recording` to its end also where it is cancelled meanwhile: what has committed must be known."""
+    task = asyncio.ensure_future(recording)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whoever commits next meets it again
+        raise
 
 
 async def _hand_back(turn: OpenTurn, *, wait: float) -> None:

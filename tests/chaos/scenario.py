@@ -91,7 +91,7 @@ def contradictions(traffic: Traffic) -> list[str]:
     """What the rows of this traffic say that cannot be true together, although every answer was seen."""
     rows = traffic.rows
     sessions = "(SELECT id FROM gateway_app_session WHERE user_id IN {users})"
-    states = "SELECT state, count(*) FROM {table} WHERE {mine} AND state <> 'done' GROUP BY state"
+    states = "SELECT state, count(*) FROM {table} WHERE {mine} AND state NOT IN ('done', 'stopped') GROUP BY state"
     wrong = []
     for table, mine in (
         ("gateway_app_inboundmessage", "user_id IN {users}"),
@@ -102,14 +102,15 @@ def contradictions(traffic: Traffic) -> list[str]:
             for state, count in rows(states.replace("{table}", table).replace("{mine}", mine))
         ]
     said = "SELECT count(*) FROM gateway_app_transcriptmessage said WHERE said.turn_id = turn.id AND said.role ="
-    for turn_id, asked, answers, commands, parts in rows(
-        f"SELECT turn.id, ({said} 'user'), ({said} 'assistant' AND said.tool_calls IS NULL),"
+    for turn_id, is_stopped, asked, answers, commands, parts in rows(
+        f"SELECT turn.id, turn.state = 'stopped', ({said} 'user'), ({said} 'assistant' AND said.tool_calls IS NULL),"
         " (SELECT count(*) FROM gateway_app_inboundmessage event WHERE event.turn_id = turn.id"
         " AND substr(event.text, 1, 1) = '/'),"
         " (SELECT count(*) FROM gateway_app_outboundpart part WHERE part.turn_id = turn.id AND part.state = 'sent')"
         f" FROM gateway_app_turn turn WHERE session_id IN {sessions}"
     ):
         expected = (0, 0) if commands else (1, 1)  # nothing of a command is in the transcript
-        if (asked, answers) != expected or not parts:
+        # What a turn that was stopped is answered with comes from no turn.
+        if (asked, answers) != expected or not (parts or is_stopped):
             wrong.append(f"turn {turn_id} has {asked} questions, {answers} answers and {parts} sent parts")
     return wrong

@@ -21,6 +21,9 @@ class KilledWorkerTests(ChaosTestCase):
     def test_killed_while_it_answers_a_command(self) -> None:
         self.prove(workers.killed_in_a_command)
 
+    def test_killed_while_it_stops_a_turn(self) -> None:
+        self.prove(workers.killed_in_a_stop)
+
     def test_killed_in_the_middle_of_the_transaction(self) -> None:
         self.prove(workers.killed_in_the_transaction)
 

@@ -195,5 +195,27 @@ class Commanding(Traffic):
         return f"{MARK if MARK in text else ''} ‹{found[1]}.{self.commands.get(found[1], 0)}›" if found else text
 
 
+class Stopping(Traffic):
+    """People who stop what they asked for. The word on that answers both, the stop and what it stopped."""
+
+    def __init__(self, fleet: Fleet, *, chats: int = 6) -> None:
+        super().__init__(fleet, chats=chats)
+        self.stops: dict[str, int] = {}
+
+    def stop(self) -> None:
+        """Each person sends `/stop`, once."""
+        for chat in self.chats:
+            chat.sent += 1
+            self.stops[chat.name] = chat.sent
+            self._write(chat, "/stop")
+
+    def look(self) -> None:
+        super().look()
+        for chat in self.chats:
+            number = self.stops.get(chat.name, 0)
+            said = f"‹{chat.name}.{number - 1}› ‹{chat.name}.{number}›"
+            chat.shown = [text.replace("I stop.", said) if number else text for text in chat.shown]
+
+
 def _people_in(messages: Iterable[dict[str, Any]]) -> set[str]:
     return {name for message in messages for name, _ in TOKEN.findall(message.get("content") or "")}

@@ -37,6 +37,16 @@ class RegistryTests(SimpleTestCase):
         with self.assertRaisesRegex(ValueError, "/reset is both new and reset"):
             Registry([one, other])
 
+    def test_a_command_either_runs_as_a_turn_or_answers_at_once(self) -> None:
+        for how in ({}, {"run": say_nothing, "answer": str}):
+            with self.subTest(how), self.assertRaisesRegex(ValueError, "/x needs either"):
+                Command(name="x", summary="does.", **how)  # type: ignore[arg-type]  # `answer` is never called
+        self.assertFalse(Command(name="x", summary="does.", run=say_nothing).is_control)
+
+    def test_what_reaches_into_a_running_turn_and_what_explains_it_waits_for_none(self) -> None:
+        found = [command.name for command in shipped().commands if command.is_control]
+        self.assertEqual(found, ["help", "queue", "steer", "stop"])
+
     def test_a_command_is_listed_only_where_it_works_and_to_whom_may_run_it(self) -> None:
         private = Command(name="pair", summary="pairs.", run=say_nothing, scopes=frozenset({Scope.DM}))
         open_one = Command(name="stop", aliases=("halt",), summary="stops.", run=say_nothing)

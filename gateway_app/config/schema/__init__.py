@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway_app.config.setting import Section
 
 from .access import Access, Limits
+from .display import Display
 from .fleet import Fleet
 from .health import Health
 from .model import Model
@@ -46,6 +47,7 @@ class Config(Section):
     platforms: Platforms
     access: Access
     limits: Limits
+    display: Display
     fleet: Fleet
     health: Health
     origins: Mapping[str, str] = Field(default_factory=dict)

@@ -59,6 +59,13 @@ class KindTests(SimpleTestCase):
     def test_commands_are_lower_case_and_without_their_slash(self) -> None:
         self.assertEqual(kinds.read_commands("/New, STOP,/,new"), ("new", "stop"))
 
+    def test_modes_of_chats_are_a_mapping_in_files_and_pairs_in_variables(self) -> None:
+        expected = ("-1001=queue", "a=b=steer")
+        self.assertEqual(kinds.read_chat_modes({-1001: "Queue", "a=b": "steer"}), expected)
+        self.assertEqual(kinds.read_chat_modes(" -1001 = queue, a=b=STEER,"), expected)
+        self.assertEqual(kinds.read_chat_modes([]), ())
+        self.refused(kinds.read_chat_modes, "-1001", "=queue", {"a": "dance"}, {"a": None}, [True], allowed="entries")
+
     def test_yaml_s_no_is_the_word_off(self) -> None:
         self.assertEqual([kinds.read_word(word) for word in (False, True, "Pair")], ["off", "on", "pair"])
 

@@ -71,7 +71,8 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
     finally:
         await close_http_session()
     texts = await in_database(outbox.fetch, platform="cli", account="", chat_id=source.chat_id)
-    answered = row.state == InboundState.DONE and row.turn is not None and row.turn.state == TurnState.DONE
+    # A control command is answered without a turn.
+    answered = row.state == InboundState.DONE and (row.turn is None or row.turn.state == TurnState.DONE)
     return Answer(texts, answered and not accepted.refused)
 
 

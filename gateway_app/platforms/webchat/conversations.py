@@ -93,6 +93,8 @@ class Posted:
     item: Item
     title: str
     rings: list[SessionContext]
+    chats: list[str]
+    """Delivery lanes to ring for."""
 
 
 def source_of(user: User, conversation: WebConversation) -> SessionSource:
@@ -174,7 +176,7 @@ def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
                 conversation.title = title_from(clean(text))
                 WebConversation.objects.filter(pk=conversation.pk, title="").update(title=conversation.title)
     row = InboundMessage.objects.filter(platform="webchat", account="", event_id=event.event_id).values(*INBOUND).get()
-    return Posted(inbound_item(row), str(conversation), accepted.rings)
+    return Posted(inbound_item(row), str(conversation), accepted.rings, accepted.chats)
 
 
 def title_from(text: str) -> str:

@@ -159,6 +159,8 @@ async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpRespons
     stream.publisher().put(stream.key(chat_id), stream.CHANGED)
     if posted.rings:
         in_background(asyncio.to_thread(doorbell.ring, posted.rings))
+    if posted.chats:
+        in_background(asyncio.to_thread(doorbell.ring_delivery, posted.chats))
     return JsonResponse({"item": posted.item, "title": posted.title}, status=202)
 
 

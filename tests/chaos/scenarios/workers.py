@@ -6,12 +6,13 @@ import signal
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.scenario import scenario, settled
-from tests.chaos.traffic import Commanding, Tally, Traffic
+from tests.chaos.traffic import Commanding, Stopping, Tally, Traffic
 from tests.peers.model_script import Behaviour, Rule
 
 UNDER_WAY = 6
 """Sends that a worker of these tests has under way at most: one for each chat."""
 SLOW = Behaviour(delay=1.0)
+NEVER = Behaviour(delay=3600.0)
 
 
 def killed_at(fleet: Fleet, point: str, *, skip: int = 0, more: str = "") -> Tally:
@@ -73,6 +74,25 @@ def call_tools(fleet: Fleet, *all_traffic: Traffic) -> None:
             )
         ]
     )
+
+
+@scenario("A worker is killed while it stops a turn, before the end of that turn is a row")
+def killed_in_a_stop(fleet: Fleet) -> Tally:
+    """The next one stops the turn too, and does not begin it again."""
+    fleet.model.script.set(default=NEVER)
+    traffic = Stopping(fleet)
+    traffic.write()
+    fleet.wait(lambda: fleet.model.stats["in_flight"] >= len(traffic.chats), "the model to be asked")
+    calls = fleet.model.stats["calls"]
+    trap = fleet.trap("worker", "reply in hand")
+    traffic.stop()
+    trap.wait()
+    fleet.model.script.set()
+    traffic.write()
+    total = settled(traffic)
+    if (made := fleet.model.stats["calls"] - calls) != len(traffic.chats):
+        raise AssertionError(f"{len(traffic.chats)} turns after those that were stopped made {made} model calls")
+    return total
 
 
 @scenario("A worker is killed while it answers a command", unknown=UNDER_WAY)

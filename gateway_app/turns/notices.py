@@ -1,0 +1,35 @@
+"""Tells a chat that its turn is still being worked on."""
+
+from __future__ import annotations
+
+from gateway_app import doorbell, lanes
+from gateway_app.delivery import outbox
+from gateway_app.models import Turn
+from gateway_app.models.turn import TurnState
+from gateway_app.sessions.key import delivery_key
+
+from .opening import OpenTurn
+
+
+def still_working(turn: OpenTurn, *, number: int, minutes: int) -> None:
+    """Puts the turn's notice of this `number` into the outbox, under the turn's fence, and rings for it.
+
+    Nothing is said of a turn that has ended meanwhile. Raises `LaneLost`.
+    """
+    context = turn.context
+    with lanes.fenced(turn.claim):
+        lanes.hold(turn.claim)
+        if not Turn.objects.filter(pk=turn.turn_id, state=TurnState.RUNNING).exists():
+            return  # the lane is still this worker's, for the session's next turn
+        outbox.enqueue(
+            outbox.Draft(
+                key=f"still/{turn.turn_id}/{turn.attempts}/{number}",
+                platform=context.platform,
+                account=context.account,
+                chat_id=context.chat_id,
+                thread_id=context.thread_id,
+                text=f"I am still working on it{f' ({minutes} min so far)' if minutes else ''}.",
+                turn_id=turn.turn_id,
+            )
+        )
+    doorbell.ring_delivery([delivery_key(platform=context.platform, account=context.account, chat_id=context.chat_id)])
