@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,28 +15,41 @@ from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
 
-from . import registry
 from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, ToolCall
 from .registry import Registry
+from .results import Result, presented
+from .tool_round import Record, Repeats, ToolRound
 
-Record = Callable[[Step], Awaitable[None]]
-"""Writes one journal step, fenced, before the next begins."""
+log = logging.getLogger(__name__)
 
-INTERRUPTED = "The tool was interrupted; whether it took effect is unknown. Do not run it again without checking."
+Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a function of a tool in the database, in a fenced transaction: a worker that lost the turn changes nothing."""
+
 SHORTENINGS = 3
 """How often the history is halved where a model says that the conversation is too long for it."""
+OUT_OF_STEPS = "you have used all {steps} steps that one message may take"
+STUCK = "you made the same tool call over and over"
+SUM_UP = (
+    "[From the gateway, not from the person: {reason}, so no further tool can be called. Sum up for the person, in"
+    " their language, what was done, what was found, and what is still open.]"
+)
+UNFINISHED = "I am sorry: I stopped before I was done with this ({reason}). Please ask again, perhaps for less at once."
+UNFINISHED_REASONS = {OUT_OF_STEPS: "it took too many steps", STUCK: "I was going round in circles"}
 
 
 @dataclass(slots=True)
 class Conversation:
     """What came of a user message: the reply, the messages that led to it, and what it cost."""
 
+    sync_honcho: bool = True
+    """Whether what was said is for Honcho as well."""
     reply: str = ""
     said: list[dict[str, Any]] = field(default_factory=list)
     """Assistant and tool messages in order, in chat-completions form; the reply is the last."""
     last: Step | None = None
     """The final reply's step, not recorded yet: it commits together with the turn."""
     model: str = ""
+    model_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model_seconds: float = 0.0
@@ -43,9 +58,16 @@ class Conversation:
         """Adds a model reply, and its cost."""
         self.said.append(transcribed(reply))
         self.model = reply.model
+        self.model_calls += 1
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
         self.model_seconds += reply.seconds
+
+    def end(self, reply: ModelReply) -> None:
+        """Adds the final reply."""
+        self.take(reply)
+        self.reply = reply.text
+        self.last = Step(StepKind.MODEL_REPLY, reply.to_json())
 
 
 class AIAgent:
@@ -58,6 +80,7 @@ class AIAgent:
         tools: Registry,
         context: SessionContext,
         record: Record,
+        commit: Commit,
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """`on_text` gets the reply as far as it is written, where somebody watches it being written."""
@@ -65,49 +88,78 @@ class AIAgent:
         self._tools = tools
         self._context = context
         self._record = record
+        self._commit = commit
         self._on_text = on_text
 
     async def run_conversation(
-        self, user_message: str, *, history: Sequence[dict[str, Any]] = (), steps: Sequence[Step] = ()
+        self,
+        user_message: str,
+        *,
+        history: Sequence[dict[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        sync_honcho: bool = True,
     ) -> Conversation:
-        """The conversation that `user_message` leads to, after `history`. `steps` is the journal of an earlier
-        attempt: none of it is done again. Raises `ModelError`, and what `record` raises.
-        """
-        conversation = Conversation()
-        past = list(history)
-        asked = {"role": "user", "content": user_message}
-        pending = self._replay(conversation, steps)
-        calls = sum(step.kind is StepKind.MODEL_REPLY for step in steps)
-        while True:
-            for call, was_started in pending:
-                conversation.said.append(await self._invoke_tool(call, was_started=was_started))
-            calls += 1
-            offered = self._tools.schemas() if settings.MODEL_TOOLS and calls < settings.TURN_MAX_STEPS else []
-            reply = await self._ask(past, [asked, *conversation.said], offered)
-            conversation.take(reply)
-            step = Step(StepKind.MODEL_REPLY, reply.to_json())
-            if not reply.tool_calls:
-                conversation.reply = reply.text
-                conversation.last = step
-                return conversation
-            await self._record(step)
-            pending = [(call, False) for call in reply.tool_calls]
+        """The conversation that `user_message` leads to, after `history`.
 
-    def _replay(self, conversation: Conversation, steps: Sequence[Step]) -> list[tuple[ToolCall, bool]]:
-        """Puts the journal into the conversation; returns the calls that have no result, and whether each had begun."""
-        pending: dict[str, tuple[ToolCall, bool]] = {}
+        `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
+        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, and what `record` raises.
+        """
+        conversation, repeats = Conversation(sync_honcho), Repeats()
+        past, asked = list(history), {"role": "user", "content": user_message}
+        tool_round = self._replay(conversation, steps, repeats=repeats)
+        opening: list[Step] = []
+        while True:
+            if tool_round:
+                await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
+                conversation.said += tool_round.messages
+            reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
+            if repeats.is_stuck or conversation.model_calls >= settings.TURN_MAX_STEPS:
+                return await self._sum_up(conversation, past, asked, reason=reason)
+            offered = self._tools.schemas if settings.MODEL_TOOLS else []
+            reply = await self._ask(past, [asked, *conversation.said], offered)
+            if not reply.tool_calls:
+                conversation.end(reply)
+                return conversation
+            conversation.take(reply)
+            # Journaled together with what the first calls of the round start, before any of them does.
+            opening = [Step(StepKind.MODEL_REPLY, reply.to_json())]
+            tool_round = ToolRound.of(reply, repeats=repeats)
+
+    def _replay(self, conversation: Conversation, steps: Sequence[Step], *, repeats: Repeats) -> ToolRound | None:
+        """Puts the journal into the conversation, all but the results of its last reply's calls: their round is
+        returned, with what is known of them.
+        """
+        tool_round: ToolRound | None = None
         for step in steps:
             if step.kind is StepKind.MODEL_REPLY:
+                if tool_round:
+                    conversation.said += tool_round.messages
                 reply = ModelReply.from_json(step.payload)
                 conversation.take(reply)
-                pending = {call.id: (call, False) for call in reply.tool_calls}
-            elif step.kind is StepKind.TOOL_STARTED:
-                call, _ = pending[step.payload["tool_call_id"]]
-                pending[call.id] = (call, True)
-            else:
-                pending.pop(step.payload["tool_call_id"])
-                conversation.said.append(tool_message(step.payload["tool_call_id"], step.payload["content"]))
-        return list(pending.values())
+                tool_round = ToolRound.of(reply, repeats=repeats)
+            elif tool_round and step.kind is StepKind.TOOL_STARTED:
+                tool_round.started.add(step.payload["tool_call_id"])
+            elif tool_round:
+                tool_round.results[step.payload["tool_call_id"]] = step.payload["content"]
+        return tool_round
+
+    async def _sum_up(
+        self, conversation: Conversation, past: list[dict[str, Any]], asked: dict[str, Any], *, reason: str
+    ) -> Conversation:
+        """Ends the conversation with one more reply, without tools; with words of our own where there is none."""
+        instruction = SUM_UP.format(reason=reason.format(steps=settings.TURN_MAX_STEPS))
+        log.warning("A turn of session %s sums up: %s.", self._context.session_key, UNFINISHED_REASONS[reason])
+        present = [asked, *conversation.said, {"role": "user", "content": instruction}]
+        unfinished = UNFINISHED.format(reason=UNFINISHED_REASONS[reason])
+        try:
+            reply = await self._ask(past, present, ())
+        except ModelError as failure:
+            log.warning("The model failed to sum up: %s", failure)
+            conversation.reply = unfinished
+            conversation.said.append({"role": "assistant", "content": unfinished})
+            return conversation
+        conversation.end(dataclasses.replace(reply, text=reply.text or unfinished, tool_calls=()))
+        return conversation
 
     async def _ask(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
@@ -146,33 +198,25 @@ class AIAgent:
 
         return await self._model.complete(messages, tools=tools, on_delta=on_delta, on_restart=on_restart)
 
-    async def _invoke_tool(self, call: ToolCall, *, was_started: bool) -> dict[str, Any]:
-        """Runs one tool call and journals its result. One that had begun and may not be repeated is not run."""
-        repeatable = self._tools.is_repeatable(call.name)
-        if was_started and not repeatable:
-            content = registry.error(INTERRUPTED)
-        else:
-            if not repeatable:
-                await self._record(Step(StepKind.TOOL_STARTED, {"tool_call_id": call.id}))
-            content = await handle_function_call(
-                self._tools, name=call.name, arguments=call.arguments, context=self._context
-            )
-        await self._record(Step(StepKind.TOOL_RESULT, {"tool_call_id": call.id, "content": content}))
-        return tool_message(call.id, content)
+    async def _invoke_tool(self, call: ToolCall) -> Result:
+        """Runs one tool call for this session."""
+        text = await handle_function_call(
+            self._tools, name=call.name, arguments=call.arguments, context=self._context, commit=self._commit
+        )
+        can_look = "tool_output" in self._tools.names
+        return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
 
 
-async def handle_function_call(tools: Registry, *, name: str, arguments: str, context: SessionContext) -> str:
-    """Runs a tool for the session of `context`, which every handler gets explicitly."""
-    return await tools.dispatch(name, arguments, context=context)
+async def handle_function_call(
+    tools: Registry, *, name: str, arguments: str, context: SessionContext, **kwargs: Any
+) -> str:
+    """Runs a tool for the session of `context`, which every handler gets explicitly, as it does `kwargs`."""
+    return await tools.dispatch(name, arguments, context=context, **kwargs)
 
 
 def transcribed(reply: ModelReply) -> dict[str, Any]:
     """The assistant message that stands for `reply`; its content is text also where it only calls tools."""
     return reply.to_message() | {"content": reply.text}
-
-
-def tool_message(tool_call_id: str, content: str) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": tool_call_id, "content": content}
 
 
 def shorten(past: list[dict[str, Any]]) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -16,6 +17,8 @@ from django.db import Error as DatabaseError
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
+from gateway_app.agent.results import Result
+from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.runner import run_command
 from gateway_app.delivery import sender
@@ -142,14 +145,24 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
 
 
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
-    async def record(step: journal.Step) -> None:
-        await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step])
-        turn.steps.append(step)
+    async def record(steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
+        keeping = results_kept(results, session_pk=turn.session_pk, turn_id=turn.turn_id)
+        first = len(turn.steps)
+        await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=first, steps=steps, besides=keeping)
+        turn.steps.extend(steps)
+
+    async def commit(function: Callable[[], Any]) -> Any:
+        return await in_database(journal.commit, turn.claim, function)
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as on_text:
         agent = AIAgent(
-            model=model_client(http), tools=tool_registry(), context=turn.context, record=record, on_text=on_text
+            model=model_client(http),
+            tools=tool_registry(turn.context),
+            context=turn.context,
+            record=record,
+            commit=commit,
+            on_text=on_text,
         )
         return await agent.run_conversation(turn.asked, history=turn.history, steps=tuple(turn.steps))
 

@@ -44,4 +44,5 @@ TOOL = Tool(
     },
     handler=session_search,
     is_repeatable=True,
+    is_parallel=True,
 )

@@ -17,6 +17,7 @@ from .pipeline import Delivery, Lanes, Listeners, Sessions, Turns
 from .platforms import Platforms
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
+from .tools import Tools
 
 DEFAULT = "default"
 """Where a value comes from that nobody gave."""
@@ -38,6 +39,7 @@ class Config(Section):
     lanes: Lanes
     turns: Turns
     model: Model
+    tools: Tools
     sessions: Sessions
     delivery: Delivery
     listeners: Listeners
