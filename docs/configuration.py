@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from gateway_app.config import values
-from gateway_app.config.catalogue import BY_VARIABLE, PLATFORM_DEFAULTS, SETTINGS, Setting
-from gateway_app.config.schema.access import PlatformAccess
+from gateway_app.config.catalogue import BY_VARIABLE, PER_PLATFORM, PLATFORM_DEFAULTS, SETTINGS, Setting
 from gateway_app.config.schema.platforms import PLATFORMS
 
 UNITS = {"SECONDS": "seconds", "BYTES": "bytes", "CHARS": "characters", "TOKENS": "tokens", "DAYS": "days"}
@@ -96,7 +95,7 @@ def page(note: str) -> str:
     for heading, found in itertools.groupby(_documented(), key=lambda setting: setting.section.heading):
         lines.append(f"\n## {heading}\n\n")
         settings = list(found)
-        if settings[0].section is PlatformAccess:
+        if settings[0].section in PER_PLATFORM.values():
             names = ", ".join(f"`{name}`" for name in PLATFORMS)
             lines.append(f"`<platform>` is one of {names}; in a variable it is in capitals.\n\n")
         lines.append("| Variable | Key | Value | Default | Live | What it is for |\n|---|---|---|---|---|---|\n")
@@ -105,12 +104,12 @@ def page(note: str) -> str:
 
 
 def _documented() -> Iterator[Setting]:
-    return (setting for setting in SETTINGS if setting.section is not PlatformAccess or SAMPLE in setting.path)
+    return (setting for setting in SETTINGS if setting.section not in PER_PLATFORM.values() or SAMPLE in setting.path)
 
 
 def _setting(setting: Setting) -> str:
     variable, keys, default = setting.variable, setting.keys, values.default(setting)
-    if setting.section is PlatformAccess:
+    if setting.section in PER_PLATFORM.values():
         rest = variable.removeprefix(SAMPLE.upper())
         variable = f"<PLATFORM>{rest}"
         keys = tuple(key.replace(SAMPLE, "<platform>") for key in keys)

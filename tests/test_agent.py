@@ -249,6 +249,34 @@ class BudgetTests(AgentCase):
         self.assertEqual(self.platform.texts[-1], "echo: and now?")
 
 
+class ContextTests(AgentCase):
+    def test_results_that_are_too_much_for_the_model_are_cut_for_the_request_and_kept_in_the_transcript(self) -> None:
+        async def book(args: dict[str, Any], **kwargs: Any) -> str:
+            return "x" * 10_000
+
+        self.use(book)
+        self.model.script.add(tool_calls=calls("tool", "tool"))
+        self.model.script.add(times=2, status=400, error={"code": "context_length_exceeded"})
+        self.model.script.add(answer="Enough.")
+        pipeline.accept("go")
+        with self.assertLogs("gateway_app"):
+            self.answer()
+        self.assertEqual(self.platform.texts, ["Enough."])
+        for result in self.results():
+            self.assertTrue(result.startswith("x" * 2500))
+            self.assertIn("Cut here", result)
+            self.assertLess(len(result), 2700)
+        kept = TranscriptMessage.objects.filter(role="tool").values_list("content", flat=True)
+        self.assertEqual([len(text) for text in kept], [10_000, 10_000])
+
+    def test_where_nothing_is_left_to_cut_the_person_is_told(self) -> None:
+        self.model.script.add(times=None, status=400, error={"code": "context_length_exceeded"})
+        pipeline.accept("go")
+        self.answer()
+        self.assertIn("too long for the language model", self.platform.texts[0])
+        self.assertEqual(self.model.stats["calls"], 1)
+
+
 class ToolFaultTests(AgentCase):
     def ask(self) -> str:
         self.model.script.add(tool_calls=calls("tool"))

@@ -19,6 +19,7 @@ from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, T
 from .registry import Registry
 from .results import Result, presented
 from .tool_round import Record, Repeats, ToolRound
+from .usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,11 @@ Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function of a tool in the database, in a fenced transaction: a worker that lost the turn changes nothing."""
 
 SHORTENINGS = 3
-"""How often the history is halved where a model says that the conversation is too long for it."""
+"""How often the history is halved where a model says that the conversation is too long for it, and then the tools'
+results."""
+SHORTEST_RESULT = 1_000
+"""Characters of a tool's result that are left to the model however long the conversation is."""
+LIGHTENED = "\n\n[Cut here: the conversation is too long for more of this result.]"
 OUT_OF_STEPS = "you have used all {steps} steps that one message may take"
 STUCK = "you made the same tool call over and over"
 SUM_UP = (
@@ -48,20 +53,12 @@ class Conversation:
     """Assistant and tool messages in order, in chat-completions form; the reply is the last."""
     last: Step | None = None
     """The final reply's step, not recorded yet: it commits together with the turn."""
-    model: str = ""
-    model_calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model_seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
 
     def take(self, reply: ModelReply) -> None:
         """Adds a model reply, and its cost."""
         self.said.append(transcribed(reply))
-        self.model = reply.model
-        self.model_calls += 1
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.model_seconds += reply.seconds
+        self.usage.add(reply)
 
     def end(self, reply: ModelReply) -> None:
         """Adds the final reply."""
@@ -77,14 +74,18 @@ class AIAgent:
         self,
         *,
         model: ModelClient,
+        models: Sequence[str],
         tools: Registry,
         context: SessionContext,
         record: Record,
         commit: Commit,
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_text` gets the reply as far as it is written, where somebody watches it being written."""
+        """`models` are asked in their order; `on_text` gets the reply as far as it is written, where somebody watches
+        it being written.
+        """
         self._model = model
+        self._models = models
         self._tools = tools
         self._context = context
         self._record = record
@@ -113,7 +114,7 @@ class AIAgent:
                 await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
                 conversation.said += tool_round.messages
             reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
-            if repeats.is_stuck or conversation.model_calls >= settings.TURN_MAX_STEPS:
+            if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
                 return await self._sum_up(conversation, past, asked, reason=reason)
             offered = self._tools.schemas if settings.MODEL_TOOLS else []
             reply = await self._ask(past, [asked, *conversation.said], offered)
@@ -164,26 +165,33 @@ class AIAgent:
     async def _ask(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
-        for shortenings in range(SHORTENINGS + 1):
+        present, shortenings, lightenings = list(present), 0, 0
+        while True:
             try:
                 reply = await self._complete(past, present, tools)
             except ModelError as failure:
-                if failure.kind is not ModelErrorKind.CONTEXT_TOO_LONG or not past or shortenings == SHORTENINGS:
+                if failure.kind is not ModelErrorKind.CONTEXT_TOO_LONG:
                     raise
-                shorten(past)
+                if past and shortenings < SHORTENINGS:
+                    shorten(past)
+                    shortenings += 1
+                elif lightenings < SHORTENINGS and lighten(present):
+                    lightenings += 1
+                else:
+                    raise
             else:
                 metrics.MODEL_SECONDS.labels(model=reply.model).inc(reply.seconds)
                 metrics.MODEL_TOKENS.labels(model=reply.model, kind="prompt").inc(reply.prompt_tokens)
+                metrics.MODEL_TOKENS.labels(model=reply.model, kind="cached").inc(reply.cached_tokens)
                 metrics.MODEL_TOKENS.labels(model=reply.model, kind="completion").inc(reply.completion_tokens)
                 return reply
-        raise AssertionError("unreachable")
 
     async def _complete(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
         messages = [{"role": "system", "content": settings.SYSTEM_PROMPT}, *past, *present]
         if self._on_text is None:
-            return await self._model.complete(messages, tools=tools)
+            return await self._model.complete(messages, models=self._models, tools=tools)
         on_text, text = self._on_text, ""
 
         async def on_delta(piece: str) -> None:
@@ -196,7 +204,9 @@ class AIAgent:
             text = ""
             await on_text(text)
 
-        return await self._model.complete(messages, tools=tools, on_delta=on_delta, on_restart=on_restart)
+        return await self._model.complete(
+            messages, models=self._models, tools=tools, on_delta=on_delta, on_restart=on_restart
+        )
 
     async def _invoke_tool(self, call: ToolCall) -> Result:
         """Runs one tool call for this session."""
@@ -224,3 +234,14 @@ def shorten(past: list[dict[str, Any]]) -> None:
     del past[: max(len(past) // 2, 1)]
     while past and past[0]["role"] != "user":
         del past[0]
+
+
+def lighten(present: list[dict[str, Any]]) -> bool:
+    """Cuts each long tool result of the turn to its first half, for this request; false where none is left to cut."""
+    is_lighter = False
+    for place, message in enumerate(present):
+        if message["role"] == "tool" and len(message["content"]) > SHORTEST_RESULT + len(LIGHTENED):
+            kept = message["content"].removesuffix(LIGHTENED)
+            present[place] = message | {"content": kept[: max(len(kept) // 2, SHORTEST_RESULT)] + LIGHTENED}
+            is_lighter = True
+    return is_lighter

@@ -149,7 +149,7 @@ class _Reader:
         if not isinstance(schema, Mapping):
             return schema is not False
         shared = {name: self._root[name] for name in ("$defs", "definitions") if name in self._root}
-        return _validator({**shared, **schema}).is_valid(value)
+        return bool(_validator({**shared, **schema}).is_valid(value))
 
     def _followed(self, schema: Any) -> Any:
         """`schema`, or what it refers to within the whole."""

@@ -47,6 +47,8 @@ class ModelReply:
     completion_tokens: int
     seconds: float
     usage_estimated: bool = False
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that the server had in its cache, where it says so."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for the journal; `from_json` gives the same reply back."""
@@ -59,6 +61,7 @@ class ModelReply:
             "completion_tokens": self.completion_tokens,
             "seconds": self.seconds,
             "usage_estimated": self.usage_estimated,
+            "cached_tokens": self.cached_tokens,
         }
 
     @classmethod
@@ -100,6 +103,7 @@ class Draft:
         self._calls: list[DraftCall] = []
         self._by_index: dict[int, DraftCall] = {}
         self._usage: tuple[int, int] | None = None
+        self._cached = 0
         self._answered = False
 
     def add(self, data: bytes) -> str:
@@ -182,6 +186,9 @@ class Draft:
             prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
             if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
                 self._usage = min(prompt, TOKENS_MAX), min(completion, TOKENS_MAX)
+                details = usage.get("prompt_tokens_details")
+                cached = details.get("cached_tokens") if isinstance(details, dict) else None
+                self._cached = min(max(cached, 0), self._usage[0]) if type(cached) is int else 0
 
     def finish(self, *, model: str, seconds: float, prompt_bytes: int) -> ModelReply:
         """The complete reply. Raises ModelError: EMPTY_REPLY, REFUSED or INVALID_REPLY."""
@@ -206,6 +213,7 @@ class Draft:
             completion_tokens=completion_tokens,
             seconds=seconds,
             usage_estimated=self._usage is None,
+            cached_tokens=self._cached,
         )
 
     def _finish_calls(self) -> tuple[ToolCall, ...]:

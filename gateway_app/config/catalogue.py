@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from .kinds import Kind
 from .schema import Config
 from .schema.access import PlatformAccess
+from .schema.agent import PlatformAgent
 from .schema.platforms import PLATFORMS, Platform
 from .setting import Section, facts_of
 
@@ -27,6 +28,11 @@ PLATFORM_DEFAULTS: dict[str, Any] = {
     "CLI_ALLOW_ALL_USERS": True,
 }
 """Where a platform's default is not that of all platforms."""
+PER_PLATFORM: Mapping[tuple[str, ...], type[Section]] = {
+    ("access", "platforms"): PlatformAccess,
+    ("agents", "platforms"): PlatformAgent,
+}
+"""What there is once for each platform, by its path."""
 DEFAULT_WORDS = {
     "WEBCHAT_ALLOWED_USERS": "`admin`",
     "CLI_ALLOW_ALL_USERS": "true: whoever can start it can read the database as well",
@@ -95,9 +101,9 @@ def _settings(section: type[Section], path: tuple[str, ...] = (), platform: str 
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
             yield from _settings(inner, (*path, name), name if issubclass(inner, Platform) else platform)
-        elif path == ("access",) and name == "platforms":
+        elif each := PER_PLATFORM.get((*path, name)):
             for platform_name in PLATFORMS:
-                yield from _settings(PlatformAccess, (*path, name, platform_name), platform_name)
+                yield from _settings(each, (*path, name, platform_name), platform_name)
         elif field.json_schema_extra is not None:
             yield _setting(section, field, (*path, name), platform)
 

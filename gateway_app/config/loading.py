@@ -49,6 +49,7 @@ def build(found: Sources) -> Config:
         **{name: {} for name, field in Config.model_fields.items() if field.is_required()},
         "platforms": {name: {} for name in PLATFORMS},
         "access": {"platforms": {name: {} for name in PLATFORMS}},
+        "agents": {"platforms": {name: {} for name in PLATFORMS}},
         "origins": {setting.variable: value.origin for setting, value in given.items()},
         "warnings": unknown.warnings(found),
         "stamps": found.stamps,

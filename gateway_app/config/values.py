@@ -27,8 +27,13 @@ def shown(setting: Setting, value: Any) -> str:
         host, port = value
         return f"{f'[{host}]' if ':' in host else host}:{port}"
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(entry if isinstance(entry, str) else _pair(entry) for entry in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _pair(entry: tuple[Any, ...]) -> str:
+    name, *values = entry
+    return f"{name}: {' / '.join(map(str, values))}"
 
 
 def default(setting: Setting) -> str:

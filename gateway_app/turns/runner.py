@@ -19,8 +19,11 @@ from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
+from gateway_app.agent.routing import models_for
 from gateway_app.agent.tools import registry as tool_registry
+from gateway_app.agent.usage import Usage
 from gateway_app.commands.runner import run_command
+from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
 from gateway_app.models.turn import TurnState
@@ -127,21 +130,34 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
         log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
-        return Outcome(state=TurnState.FAILED, reply=error.explanation, error_kind=error.kind.value, error=str(error))
+        return Outcome(
+            state=TurnState.FAILED,
+            reply=error.explanation,
+            error_kind=error.kind.value,
+            error=str(error),
+            **_used(Usage.of(turn.steps)),
+        )
     except TimeoutError:
         log.error("Turn %s of session %s took too long.", turn.turn_id, turn.claim.key)
         reason = f"took longer than {settings.TURN_TIMEOUT_SECONDS:g} s"
-        return Outcome(state=TurnState.FAILED, reply=TIMED_OUT, error_kind="timeout", error=reason)
+        return Outcome(
+            state=TurnState.FAILED,
+            reply=TIMED_OUT,
+            error_kind="timeout",
+            error=reason,
+            **_used(Usage.of(turn.steps)),
+        )
     return Outcome(
         state=TurnState.DONE,
         reply=conversation.reply,
         said=conversation.said,
         steps=[conversation.last] if conversation.last else [],
-        model=conversation.model,
-        prompt_tokens=conversation.prompt_tokens,
-        completion_tokens=conversation.completion_tokens,
-        model_seconds=conversation.model_seconds,
+        **_used(conversation.usage),
     )
+
+
+def _used(usage: Usage) -> dict[str, Any]:
+    return {"usage": usage, "cost_micros": usage.cost_micros(live.config().model.prices)}
 
 
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
@@ -158,6 +174,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
     async with presence.shown(platform, turn, http=http) as on_text:
         agent = AIAgent(
             model=model_client(http),
+            models=models_for(turn.context, live.config()),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,

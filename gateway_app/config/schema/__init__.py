@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway_app.config.setting import Section
 
 from .access import Access, Limits
+from .agent import Agents
 from .fleet import Fleet
 from .health import Health
 from .model import Model
@@ -45,6 +46,7 @@ class Config(Section):
     listeners: Listeners
     platforms: Platforms
     access: Access
+    agents: Agents
     limits: Limits
     fleet: Fleet
     health: Health
