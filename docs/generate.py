@@ -162,7 +162,7 @@ def _values(metric: str, label: str) -> str:
         ),
         ("hermes_rings", "outcome"): ("published", "failed"),
         ("hermes_turns", "outcome"): (state.value for state in TurnState if state is not TurnState.RUNNING),
-        ("hermes_model_tokens", "kind"): ("prompt", "completion"),
+        ("hermes_model_tokens", "kind"): ("prompt", "cached", "completion"),
         ("hermes_model_failures", "kind"): (kind.value for kind in ModelErrorKind),
         ("hermes_deliveries", "outcome"): ("sent", "failed", "unknown", "dead"),
     }

@@ -20,7 +20,11 @@ TURN_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
 )
 MODEL_SECONDS = Counter("hermes_model_seconds", "Time spent waiting for a model.", ["model"])
-MODEL_TOKENS = Counter("hermes_model_tokens", "Tokens of model calls.", ["model", "kind"])
+MODEL_TOKENS = Counter(
+    "hermes_model_tokens",
+    "Tokens of model calls; the cached ones are among the prompt's.",
+    ["model", "kind"],
+)
 MODEL_FAILURES = Counter("hermes_model_failures", "Turns that a model failed.", ["kind"])
 DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
 LANES_LOST = Counter("hermes_lanes_lost", "Commits refused because another worker had claimed the lane.")

@@ -259,6 +259,11 @@ MODEL_TOOLS = CONFIG.model.tools
 MODEL_IS_DEMONSTRATION = CONFIG.model.is_demonstration
 SYSTEM_PROMPT = CONFIG.model.system_prompt
 
+TOOL_TIMEOUT_SECONDS = CONFIG.tools.timeout_seconds
+TOOL_RESULT_MAX_CHARS = CONFIG.tools.result_max_chars
+TOOLS_PARALLEL = CONFIG.tools.parallel
+TOOLS_MAX_CALLS = CONFIG.tools.max_calls
+
 # --- Sessions --------------------------------------------------------------------------------------------
 
 GROUP_SESSIONS_PER_USER = CONFIG.sessions.group_sessions_per_user

@@ -71,7 +71,7 @@ class BusyTestCase(PipelineTestCase):
     def use_tool(self, handler: Callable[..., Awaitable[str]]) -> None:
         """The tool `work`, and no other."""
         tool = Tool(name="work", description="Works.", parameters={"type": "object"}, handler=handler)
-        self.enterContext(mock.patch.object(runner, "tool_registry", lambda: Registry([tool])))
+        self.enterContext(mock.patch.object(runner, "tool_registry", lambda context: Registry([tool])))
 
     async def hang(self, *args: Any, **kwargs: Any) -> str:
         """A tool, or a command, that takes too long."""

@@ -13,6 +13,10 @@ from tests import pipeline
 from tests.peers.model import ModelPeer
 
 
+class Killed(BaseException):
+    """The worker's death, as far as its turn can tell: nothing tidies up after it. `expire_leases()` is next."""
+
+
 def expire_leases() -> None:
     Lane.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
 

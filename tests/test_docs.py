@@ -118,7 +118,7 @@ class ToolExampleTests(SimpleTestCase):
         tools = Registry([example("Add a tool").TOOL])
         for arguments, answer in (
             ({"text": "one two"}, {"words": 2, "for": "Ann"}),
-            ({}, {"error": "text is missing"}),
+            ({"text": " "}, {"error": "text is empty"}),
         ):
             call = handle_function_call(
                 tools, name="count_words", arguments=json.dumps(arguments), context=pipeline.context()

@@ -254,7 +254,7 @@ class UndoTests(SessionTestCase):
     def test_the_models_search_does_not_find_it_and_the_operators_does(self) -> None:
         self.tell("swordfish")
         self.tell("/undo")
-        self.assertEqual(search.find(session_key=pipeline.context().session_key, query="swordfish"), [])
+        self.assertEqual(search.find(scope=search.scope_of(pipeline.context()), query="swordfish"), [])
         self.assertEqual(len(search.find(query="swordfish")), 2)
 
 
@@ -393,7 +393,7 @@ class StatusTests(SessionTestCase):
             re.sub(r"Since: .*", "Since: then", said),
             f"- Session: `{session.session_id}`\n- Title: “plans”\n- Since: then\n"
             "- Messages: 2, and 2 taken back\n- Running: no; 1 waiting\n"
-            f"- Model: `{turns[0].model}`\n- Tokens: {tokens[0]} read, {tokens[1]} written in 2 turns",
+            f"- Model: `{turns[0].model}`\n- Tokens: {tokens[0]:,} read, {tokens[1]:,} written in 2 turns",
         )
 
     def test_usage_counts_the_conversation_and_the_day_of_the_person_and_of_nobody_else(self) -> None:
@@ -402,7 +402,7 @@ class StatusTests(SessionTestCase):
             self.tell(text)
         self.tell("of bob", user="bob")
         (said,) = self.tell("/usage")
-        self.assertRegex(said, r"^- This conversation: 2 turns, \d+ tokens read, \d+ written\n")
+        self.assertRegex(said, r"^- This conversation: 2 turns, [\d,]+ tokens read, \d+ written\n")
         self.assertRegex(said, r"- You today, in all your conversations: 3 turns, ")
 
     def test_usage_in_a_group_tells_nothing_of_elsewhere(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from unittest import mock
 
@@ -22,7 +21,7 @@ from gateway_app.worker.database import in_database
 from tests import pipeline
 from tests.busy_case import SLOW, THREAD, BusyTestCase
 from tests.configuration import configured
-from tests.pipeline_case import expire_leases
+from tests.pipeline_case import Killed, expire_leases
 from tests.test_lanes import at_once
 
 NOTHING = "There is nothing to stop: I am not working on anything here."
@@ -164,12 +163,12 @@ class DuringTests(BusyTestCase):
 
     def test_a_worker_that_dies_after_the_stop_was_asked_for_leaves_it_to_the_next(self) -> None:
         async def die(args: dict[str, Any], **kwargs: Any) -> str:
-            raise asyncio.CancelledError
+            raise Killed
 
         self.use_tool(die)
         self.model.script.add(times=1, tool_calls=({"name": "work", "arguments": "{}"},) * 2)
         pipeline.accept("one")
-        with mock.patch.object(runner, "give_up_early"), self.assertRaises(asyncio.CancelledError):
+        with self.assertRaises(Killed):
             self.answer()
         pipeline.accept("/stop")
         expire_leases()

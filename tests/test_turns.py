@@ -23,7 +23,7 @@ from gateway_app.worker import database
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import close_http_session, http_session
 from tests import pipeline
-from tests.pipeline_case import PipelineTestCase, expire_leases
+from tests.pipeline_case import Killed, PipelineTestCase, expire_leases
 
 
 class AnsweredTurnTests(PipelineTestCase):
@@ -189,12 +189,12 @@ class ToolTurnTests(PipelineTestCase):
 
         async def pay(args: dict, **kwargs: object) -> str:
             ran.append("paid")
-            raise asyncio.CancelledError
+            raise Killed
 
         tools = Registry([Tool(name="pay", description="Pays.", parameters={"type": "object"}, handler=pay)])
         pipeline.accept("call:pay {}")
-        with mock.patch.object(runner, "tool_registry", lambda: tools):
-            with mock.patch.object(runner, "give_up_early"), self.assertRaises(asyncio.CancelledError):
+        with mock.patch.object(runner, "tool_registry", lambda context: tools):
+            with self.assertRaises(Killed):
                 self.answer()
             expire_leases()
             self.answer()

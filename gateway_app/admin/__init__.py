@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     inbox,
     lane,
     listener,
+    memory,
     memory_flush,
     outbox,
     pairing,

@@ -31,6 +31,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item(request, "Sessions", "forum", "session"),
                 _item(request, "Search", "search", "transcriptmessage"),
+                _item(request, "Notes", "sticky_note_2", "memorynote"),
                 _item(request, "Memory flushes", "save", "memoryflush"),
             ],
         },

@@ -48,6 +48,7 @@ class TurnAdmin(ReadOnlyAdmin):
                 "fields": [
                     ("state_label", "session_link"),
                     ("model", "tokens"),
+                    ("cached_tokens", "cost"),
                     ("took", "model_time"),
                     ("started", "finished"),
                     "full_error",
@@ -117,6 +118,10 @@ class TurnAdmin(ReadOnlyAdmin):
     @display(description="Tokens")
     def tokens(self, row: Turn) -> str:
         return f"{row.prompt_tokens:,} + {row.completion_tokens:,}"
+
+    @display(description="Cost")
+    def cost(self, row: Turn) -> str:
+        return "–" if row.cost_micros is None else f"{row.cost_micros / 1_000_000:,.6f}"
 
     @display(description="Model time")
     def model_time(self, row: Turn) -> str:

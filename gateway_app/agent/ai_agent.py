@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,42 +15,59 @@ from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
 
-from . import registry
 from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, ToolCall
 from .registry import Registry
+from .results import Result, presented
+from .tool_round import Record, Repeats, ToolRound
+from .usage import Usage
 
-Record = Callable[[Step], Awaitable[None]]
-"""Writes one journal step, fenced, before the next begins."""
+log = logging.getLogger(__name__)
+
+Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a function of a tool in the database, in a fenced transaction: a worker that lost the turn changes nothing."""
 
 Join = Callable[[], Awaitable[Sequence[Step]]]
 """Returns what people said meanwhile and is to join here, as steps that are recorded already."""
 
-INTERRUPTED = "The tool was interrupted; whether it took effect is unknown. Do not run it again without checking."
 SHORTENINGS = 3
-"""How often the history is halved where a model says that the conversation is too long for it."""
+"""How often the history is halved where a model says that the conversation is too long for it, and then the tools'
+results."""
+SHORTEST_RESULT = 1_000
+"""Characters of a tool's result that are left to the model however long the conversation is."""
+LIGHTENED = "\n\n[Cut here: the conversation is too long for more of this result.]"
+OUT_OF_STEPS = "you have used all {steps} steps that one message may take"
+STUCK = "you made the same tool call over and over"
+SUM_UP = (
+    "[From the gateway, not from the person: {reason}, so no further tool can be called. Sum up for the person, in"
+    " their language, what was done, what was found, and what is still open.]"
+)
+UNFINISHED = "I am sorry: I stopped before I was done with this ({reason}). Please ask again, perhaps for less at once."
+UNFINISHED_REASONS = {OUT_OF_STEPS: "it took too many steps", STUCK: "I was going round in circles"}
 
 
 @dataclass(slots=True)
 class Conversation:
     """What came of a user message: the reply, the messages that led to it, and what it cost."""
 
+    sync_honcho: bool = True
+    """Whether what was said is for Honcho as well."""
     reply: str = ""
     said: list[dict[str, Any]] = field(default_factory=list)
     """Assistant and tool messages in order, in chat-completions form; the reply is the last."""
     last: Step | None = None
     """The final reply's step, not recorded yet: it commits together with the turn."""
-    model: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model_seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
 
     def take(self, reply: ModelReply) -> None:
         """Adds a model reply, and its cost."""
         self.said.append(transcribed(reply))
-        self.model = reply.model
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.model_seconds += reply.seconds
+        self.usage.add(reply)
+
+    def end(self, reply: ModelReply) -> None:
+        """Adds the final reply."""
+        self.take(reply)
+        self.reply = reply.text
+        self.last = Step(StepKind.MODEL_REPLY, reply.to_json())
 
 
 class AIAgent:
@@ -58,91 +77,129 @@ class AIAgent:
         self,
         *,
         model: ModelClient,
+        models: Sequence[str],
         tools: Registry,
         context: SessionContext,
         record: Record,
+        commit: Commit,
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
     ) -> None:
-        """`on_text` gets the reply as far as it is written, where somebody watches it being written. `join` is asked
-        before each model call but the first.
+        """`models` are asked in their order; `on_text` gets the reply as far as it is written, where somebody watches
+        it being written. `join` is asked before each model call but the first, and the last that only sums up.
         """
         self._model = model
+        self._models = models
         self._tools = tools
         self._context = context
         self._record = record
+        self._commit = commit
         self._on_text = on_text
         self._join = join
 
     async def run_conversation(
-        self, user_message: str, *, history: Sequence[dict[str, Any]] = (), steps: Sequence[Step] = ()
+        self,
+        user_message: str,
+        *,
+        history: Sequence[dict[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        sync_honcho: bool = True,
     ) -> Conversation:
-        """The conversation that `user_message` leads to, after `history`. `steps` is the journal of an earlier
-        attempt: none of it is done again. Raises `ModelError`, and what `record` raises.
-        """
-        conversation = Conversation()
-        past = list(history)
-        asked = {"role": "user", "content": user_message}
-        pending = self._replay(conversation, steps)
-        calls = sum(step.kind is StepKind.MODEL_REPLY for step in steps)
-        while True:
-            for call, was_started in pending:
-                conversation.said.append(await self._invoke_tool(call, was_started=was_started))
-            if calls and self._join:
-                conversation.said += [steering_message(step) for step in await self._join()]
-            calls += 1
-            offered = self._tools.schemas() if settings.MODEL_TOOLS and calls < settings.TURN_MAX_STEPS else []
-            reply = await self._ask(past, [asked, *conversation.said], offered)
-            conversation.take(reply)
-            step = Step(StepKind.MODEL_REPLY, reply.to_json())
-            if not reply.tool_calls:
-                conversation.reply = reply.text
-                conversation.last = step
-                return conversation
-            await self._record(step)
-            pending = [(call, False) for call in reply.tool_calls]
+        """The conversation that `user_message` leads to, after `history`.
 
-    def _replay(self, conversation: Conversation, steps: Sequence[Step]) -> list[tuple[ToolCall, bool]]:
-        """Puts the journal into the conversation; returns the calls that have no result, and whether each had begun."""
-        pending: dict[str, tuple[ToolCall, bool]] = {}
+        `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
+        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, and what `record` raises.
+        """
+        conversation, repeats = Conversation(sync_honcho), Repeats()
+        past, asked = list(history), {"role": "user", "content": user_message}
+        tool_round = self._replay(conversation, steps, repeats=repeats)
+        opening: list[Step] = []
+        while True:
+            if tool_round:
+                await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
+                conversation.said += tool_round.messages
+            reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
+            if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
+                return await self._sum_up(conversation, past, asked, reason=reason)
+            if conversation.usage.model_calls and self._join:
+                conversation.said += [steering_message(step) for step in await self._join()]
+            offered = self._tools.schemas if settings.MODEL_TOOLS else []
+            reply = await self._ask(past, [asked, *conversation.said], offered)
+            if not reply.tool_calls:
+                conversation.end(reply)
+                return conversation
+            conversation.take(reply)
+            # Journaled together with what the first calls of the round start, before any of them does.
+            opening = [Step(StepKind.MODEL_REPLY, reply.to_json())]
+            tool_round = ToolRound.of(reply, repeats=repeats)
+
+    def _replay(self, conversation: Conversation, steps: Sequence[Step], *, repeats: Repeats) -> ToolRound | None:
+        """Puts the journal into the conversation, all but the results of its last reply's calls: their round is
+        returned, with what is known of them.
+        """
+        tool_round: ToolRound | None = None
         for step in steps:
             if step.kind is StepKind.MODEL_REPLY:
+                if tool_round:
+                    conversation.said += tool_round.messages
                 reply = ModelReply.from_json(step.payload)
                 conversation.take(reply)
-                pending = {call.id: (call, False) for call in reply.tool_calls}
-            elif step.kind is StepKind.TOOL_STARTED:
-                call, _ = pending[step.payload["tool_call_id"]]
-                pending[call.id] = (call, True)
-            elif step.kind is StepKind.STEERED:
-                conversation.said.append(steering_message(step))
-            else:
-                pending.pop(step.payload["tool_call_id"])
-                conversation.said.append(tool_message(step.payload["tool_call_id"], step.payload["content"]))
-        return list(pending.values())
+                tool_round = ToolRound.of(reply, repeats=repeats)
+            elif step.kind is StepKind.STEERED:  # once the round was done
+                conversation.said += [*(tool_round.messages if tool_round else ()), steering_message(step)]
+                tool_round = None
+            elif tool_round:
+                tool_round.replay(step)
+        return tool_round
+
+    async def _sum_up(
+        self, conversation: Conversation, past: list[dict[str, Any]], asked: dict[str, Any], *, reason: str
+    ) -> Conversation:
+        """Ends the conversation with one more reply, without tools; with words of our own where there is none."""
+        instruction = SUM_UP.format(reason=reason.format(steps=settings.TURN_MAX_STEPS))
+        log.warning("A turn of session %s sums up: %s.", self._context.session_key, UNFINISHED_REASONS[reason])
+        present = [asked, *conversation.said, {"role": "user", "content": instruction}]
+        unfinished = UNFINISHED.format(reason=UNFINISHED_REASONS[reason])
+        try:
+            reply = await self._ask(past, present, ())
+        except ModelError as failure:
+            log.warning("The model failed to sum up: %s", failure)
+            conversation.reply = unfinished
+            conversation.said.append({"role": "assistant", "content": unfinished})
+            return conversation
+        conversation.end(dataclasses.replace(reply, text=reply.text or unfinished, tool_calls=()))
+        return conversation
 
     async def _ask(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
-        for shortenings in range(SHORTENINGS + 1):
+        present, shortenings, lightenings = list(present), 0, 0
+        while True:
             try:
                 reply = await self._complete(past, present, tools)
             except ModelError as failure:
-                if failure.kind is not ModelErrorKind.CONTEXT_TOO_LONG or not past or shortenings == SHORTENINGS:
+                if failure.kind is not ModelErrorKind.CONTEXT_TOO_LONG:
                     raise
-                shorten(past)
+                if past and shortenings < SHORTENINGS:
+                    shorten(past)
+                    shortenings += 1
+                elif lightenings < SHORTENINGS and lighten(present):
+                    lightenings += 1
+                else:
+                    raise
             else:
                 metrics.MODEL_SECONDS.labels(model=reply.model).inc(reply.seconds)
                 metrics.MODEL_TOKENS.labels(model=reply.model, kind="prompt").inc(reply.prompt_tokens)
+                metrics.MODEL_TOKENS.labels(model=reply.model, kind="cached").inc(reply.cached_tokens)
                 metrics.MODEL_TOKENS.labels(model=reply.model, kind="completion").inc(reply.completion_tokens)
                 return reply
-        raise AssertionError("unreachable")
 
     async def _complete(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
         messages = [{"role": "system", "content": settings.SYSTEM_PROMPT}, *past, *present]
         if self._on_text is None:
-            return await self._model.complete(messages, tools=tools)
+            return await self._model.complete(messages, models=self._models, tools=tools)
         on_text, text = self._on_text, ""
 
         async def on_delta(piece: str) -> None:
@@ -155,35 +212,29 @@ class AIAgent:
             text = ""
             await on_text(text)
 
-        return await self._model.complete(messages, tools=tools, on_delta=on_delta, on_restart=on_restart)
+        return await self._model.complete(
+            messages, models=self._models, tools=tools, on_delta=on_delta, on_restart=on_restart
+        )
 
-    async def _invoke_tool(self, call: ToolCall, *, was_started: bool) -> dict[str, Any]:
-        """Runs one tool call and journals its result. One that had begun and may not be repeated is not run."""
-        repeatable = self._tools.is_repeatable(call.name)
-        if was_started and not repeatable:
-            content = registry.error(INTERRUPTED)
-        else:
-            if not repeatable:
-                await self._record(Step(StepKind.TOOL_STARTED, {"tool_call_id": call.id}))
-            content = await handle_function_call(
-                self._tools, name=call.name, arguments=call.arguments, context=self._context
-            )
-        await self._record(Step(StepKind.TOOL_RESULT, {"tool_call_id": call.id, "content": content}))
-        return tool_message(call.id, content)
+    async def _invoke_tool(self, call: ToolCall) -> Result:
+        """Runs one tool call for this session."""
+        text = await handle_function_call(
+            self._tools, name=call.name, arguments=call.arguments, context=self._context, commit=self._commit
+        )
+        can_look = "tool_output" in self._tools.names
+        return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
 
 
-async def handle_function_call(tools: Registry, *, name: str, arguments: str, context: SessionContext) -> str:
-    """Runs a tool for the session of `context`, which every handler gets explicitly."""
-    return await tools.dispatch(name, arguments, context=context)
+async def handle_function_call(
+    tools: Registry, *, name: str, arguments: str, context: SessionContext, **kwargs: Any
+) -> str:
+    """Runs a tool for the session of `context`, which every handler gets explicitly, as it does `kwargs`."""
+    return await tools.dispatch(name, arguments, context=context, **kwargs)
 
 
 def transcribed(reply: ModelReply) -> dict[str, Any]:
     """The assistant message that stands for `reply`; its content is text also where it only calls tools."""
     return reply.to_message() | {"content": reply.text}
-
-
-def tool_message(tool_call_id: str, content: str) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": tool_call_id, "content": content}
 
 
 def steering_message(step: Step) -> dict[str, Any]:
@@ -196,3 +247,14 @@ def shorten(past: list[dict[str, Any]]) -> None:
     del past[: max(len(past) // 2, 1)]
     while past and past[0]["role"] != "user":
         del past[0]
+
+
+def lighten(present: list[dict[str, Any]]) -> bool:
+    """Cuts each long tool result of the turn to its first half, for this request; false where none is left to cut."""
+    is_lighter = False
+    for place, message in enumerate(present):
+        if message["role"] == "tool" and len(message["content"]) > SHORTEST_RESULT + len(LIGHTENED):
+            kept = message["content"].removesuffix(LIGHTENED)
+            present[place] = message | {"content": kept[: max(len(kept) // 2, SHORTEST_RESULT)] + LIGHTENED}
+            is_lighter = True
+    return is_lighter

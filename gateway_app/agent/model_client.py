@@ -114,17 +114,19 @@ class ModelClient:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=config.connect_seconds, sock_read=config.timeout_seconds
         )
-        self._openings = {model: f'{{"model":{encode_json(model)},'.encode() for model in config.models}
 
     async def complete(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        models: Sequence[str] = (),
         tools: Sequence[Mapping[str, Any]] = (),
         on_delta: Callable[[str], Awaitable[None]] | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> ModelReply:
         """The model's reply to `messages` (plain dicts in OpenAI's shape), with `tools` on offer.
+
+        `models` are asked in their order instead of the configured ones.
 
         With `on_delta` the reply is streamed, and each new piece of its text passed on as it comes. Where an
         attempt fails after some text was passed on, `on_restart` is awaited before the first piece of the next
@@ -137,7 +139,7 @@ class ModelClient:
         audience = Audience(on_delta, on_restart) if on_delta else None
         body = self._encode(messages, tools, streamed=audience is not None)
         failures: list[ModelError] = []
-        for model in self._config.models:
+        for model in models or self._config.models:
             try:
                 return await self._ask(model, body, audience)
             except ModelError as error:
@@ -162,7 +164,7 @@ class ModelClient:
 
     async def _ask(self, model: str, body: bytes, audience: Audience | None) -> ModelReply:
         """Asks one model until it replies or its retries are used up."""
-        request = self._openings[model] + body
+        request = f'{{"model":{encode_json(model)},'.encode() + body
         failures = 0
         while True:
             try:

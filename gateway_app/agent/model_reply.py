@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gateway_app.agent.model_errors import ModelError, ModelErrorKind, error_in_reply
@@ -15,6 +16,10 @@ BYTES_PER_TOKEN = 4
 
 TOKENS_MAX = 2**31 - 1
 """Counts are cut to what an integer column holds."""
+
+NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+NAME_MAX_CHARS = 64
+"""A call is sent back to the server with its result, and servers refuse a name of other characters, or a longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class ModelReply:
     completion_tokens: int
     seconds: float
     usage_estimated: bool = False
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that the server had in its cache, where it says so."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for the journal; `from_json` gives the same reply back."""
@@ -54,18 +61,25 @@ class ModelReply:
             "completion_tokens": self.completion_tokens,
             "seconds": self.seconds,
             "usage_estimated": self.usage_estimated,
+            "cached_tokens": self.cached_tokens,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ModelReply:
-        return cls(**{**value, "tool_calls": tuple(ToolCall(**call) for call in value["tool_calls"])})
+        names = {known.name for known in fields(cls)}
+        calls = tuple(ToolCall(**call) for call in value["tool_calls"])
+        return cls(**{name: value[name] for name in names if name in value} | {"tool_calls": calls})
 
     def to_message(self) -> dict[str, Any]:
         """The assistant message that stands for this reply in the next request."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if self.tool_calls:
             message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": sendable(call.arguments)},
+                }
                 for call in self.tool_calls
             ]
         return message
@@ -89,6 +103,7 @@ class Draft:
         self._calls: list[DraftCall] = []
         self._by_index: dict[int, DraftCall] = {}
         self._usage: tuple[int, int] | None = None
+        self._cached = 0
         self._answered = False
 
     def add(self, data: bytes) -> str:
@@ -124,13 +139,13 @@ class Draft:
         if not isinstance(fragments, list):
             raise invalid("tool calls that are not a list")
         for fragment in fragments:
-            self._read_call(fragment)
+            self._read_call(fragment, is_whole="message" in choice)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finish_reason = reason[:40]
         return text
 
-    def _read_call(self, fragment: object) -> None:
+    def _read_call(self, fragment: object, *, is_whole: bool) -> None:
         if not isinstance(fragment, dict) or not isinstance(function := fragment.get("function") or {}, dict):
             raise invalid("a tool call that is not an object")
         identifier, name = fragment.get("id") or "", function.get("name") or ""
@@ -139,7 +154,10 @@ class Draft:
             arguments = json.dumps(arguments)
         if not isinstance(identifier, str) or not isinstance(name, str) or not isinstance(arguments, str | None):
             raise invalid("a tool call whose id, name or arguments are not text")
-        call = self._call_for(fragment.get("index"), identifier, name)
+        if is_whole:  # in an answer that is no stream, two calls with one id are two calls
+            self._calls.append(call := DraftCall())
+        else:
+            call = self._call_for(fragment.get("index"), identifier, name)
         call.id = call.id or storable(identifier)
         call.name = call.name or storable(name)
         call.arguments.append(arguments or "")
@@ -168,6 +186,9 @@ class Draft:
             prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
             if type(prompt) is int and type(completion) is int and min(prompt, completion) >= 0:
                 self._usage = min(prompt, TOKENS_MAX), min(completion, TOKENS_MAX)
+                details = usage.get("prompt_tokens_details")
+                cached = details.get("cached_tokens") if isinstance(details, dict) else None
+                self._cached = min(max(cached, 0), self._usage[0]) if type(cached) is int else 0
 
     def finish(self, *, model: str, seconds: float, prompt_bytes: int) -> ModelReply:
         """The complete reply. Raises ModelError: EMPTY_REPLY, REFUSED or INVALID_REPLY."""
@@ -192,6 +213,7 @@ class Draft:
             completion_tokens=completion_tokens,
             seconds=seconds,
             usage_estimated=self._usage is None,
+            cached_tokens=self._cached,
         )
 
     def _finish_calls(self) -> tuple[ToolCall, ...]:
@@ -202,7 +224,8 @@ class Draft:
             # Results are matched to calls by id, so a missing or repeated one is replaced.
             identifier = draft.id if draft.id and draft.id not in calls else f"call_{uuid.uuid4().hex[:24]}"
             arguments = storable("".join(draft.arguments)).strip()
-            calls[identifier] = ToolCall(id=identifier, name=draft.name, arguments=arguments or "{}")
+            name = NOT_IN_NAMES.sub("_", draft.name)[:NAME_MAX_CHARS]
+            calls[identifier] = ToolCall(id=identifier, name=name, arguments=arguments or "{}")
         return tuple(calls.values())
 
 
@@ -214,6 +237,15 @@ def text_of(content: object) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         return "".join(text for text in texts if isinstance(text, str))
     raise invalid(f"content that is a {type(content).__name__}")
+
+
+def sendable(arguments: str) -> str:
+    """`arguments` as a server takes them back: some fail on what is no JSON object, whoever wrote it."""
+    try:
+        is_object = isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    return arguments if is_object else "{}"
 
 
 def storable(text: str) -> str:

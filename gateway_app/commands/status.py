@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from django.conf import settings
-
 from gateway_app import clock
+from gateway_app.agent.routing import models_for
+from gateway_app.config import live
 from gateway_app.duration import duration
 from gateway_app.models import InboundMessage, Session
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.sessions import usage
-from gateway_app.sessions.source import SessionSource
+from gateway_app.sessions.source import SessionContext, SessionSource
 
 from .base import Call, Command
 
 
 def show(call: Call) -> str:
     """The session, since when, how much was said, whether the agent is at something, which model, and what it cost."""
-    return status(session_id=call.context.session_id, session_key=call.context.session_key)
+    return status(call.context)
 
 
-def status(*, session_id: str, session_key: str) -> str:
-    session = Session.objects.get(session_id=session_id, session_key=session_key)
+def status(context: SessionContext) -> str:
+    session_key = context.session_key
+    session = Session.objects.get(session_id=context.session_id, session_key=session_key)
     shown, undone = usage.messages(session)
     used = usage.of_session(session)
     waiting = usage.waiting(session_key=session_key)
@@ -33,7 +34,7 @@ def status(*, session_id: str, session_key: str) -> str:
         f"Since: {session.started_at:%Y-%m-%d %H:%M} UTC ({age})",
         f"Messages: {shown:,}" + (f", and {undone:,} taken back" if undone else ""),
         f"Running: {'yes' if is_running(session_key) else 'no'}" + (f"; {waiting:,} waiting" if waiting else ""),
-        f"Model: `{usage.last_model(session) or settings.HERMES_MODEL}`",
+        f"Model: `{usage.last_model(session) or models_for(context, live.config())[0]}`",
         f"Tokens: {used.prompt_tokens:,} read, {used.completion_tokens:,} written in {used.turns:,} turns",
     ]
     return "\n".join(f"- {line}" for line in lines)

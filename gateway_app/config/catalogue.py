@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from .kinds import Kind
 from .schema import Config
 from .schema.access import PlatformAccess
+from .schema.agent import PlatformAgent
 from .schema.display import PlatformDisplay
 from .schema.platforms import PLATFORMS, Platform
 from .setting import Section, facts_of
@@ -28,7 +29,11 @@ PLATFORM_DEFAULTS: dict[str, Any] = {
     "CLI_ALLOW_ALL_USERS": True,
 }
 """Where a platform's default is not that of all platforms."""
-PER_PLATFORM: dict[str, type[Section]] = {"access": PlatformAccess, "display": PlatformDisplay}
+PER_PLATFORM: Mapping[str, type[Section]] = {
+    "access": PlatformAccess,
+    "agents": PlatformAgent,
+    "display": PlatformDisplay,
+}
 """Sections that have the same settings for each platform, in a field `platforms`."""
 DEFAULT_WORDS = {
     "WEBCHAT_ALLOWED_USERS": "`admin`",

@@ -27,14 +27,17 @@ def shown(setting: Setting, value: Any) -> str:
         host, port = value
         return f"{f'[{host}]' if ':' in host else host}:{port}"
     if isinstance(value, tuple):
-        return ", ".join(entry if isinstance(entry, str) else _assignment(entry) for entry in value)
+        return ", ".join(entry if isinstance(entry, str) else _entry(entry) for entry in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _assignment(entry: tuple[str, str, Any]) -> str:
-    """An exception from another setting: `group.mode: idle`."""
-    name, field, value = entry
-    return f"{name}.{field}: {str(value).lower() if isinstance(value, bool) else value}"
+def _entry(entry: tuple[Any, ...]) -> str:
+    """An exception from another setting, `group.mode: idle`, or a name with its values, `gpt-5-mini: 0.25 / 2`."""
+    if len(entry) == 3:
+        name, field, value = entry
+        return f"{name}.{field}: {str(value).lower() if isinstance(value, bool) else value}"
+    name, *values = entry
+    return f"{name}: {' / '.join(map(str, values))}"
 
 
 def default(setting: Setting) -> str:

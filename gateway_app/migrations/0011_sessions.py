@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway_app', '0005_audit_is_append_only'),
+        ('gateway_app', '0010_agent'),
     ]
 
     operations = [

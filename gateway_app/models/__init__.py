@@ -8,11 +8,14 @@ from .heartbeat import Heartbeat
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
+from .memory import MemoryNote
 from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
 from .person import Person
 from .rate import RateBucket
 from .session import Session, TranscriptMessage, Undo
+from .todo import TodoList
+from .tool_output import ToolOutput
 from .turn import Turn, TurnStep
 from .webchat import WebConversation
 
@@ -26,6 +29,7 @@ __all__ = [
     "Lane",
     "Listener",
     "MemoryFlush",
+    "MemoryNote",
     "OutboundPart",
     "PairingGuard",
     "PairingRequest",
@@ -33,6 +37,8 @@ __all__ = [
     "RateBucket",
     "SendGate",
     "Session",
+    "TodoList",
+    "ToolOutput",
     "TranscriptMessage",
     "Turn",
     "TurnStep",

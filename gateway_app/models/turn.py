@@ -39,6 +39,14 @@ class Turn(models.Model):
     model = models.CharField(max_length=128, blank=True, db_default="")
     prompt_tokens = models.IntegerField(db_default=0)
     completion_tokens = models.IntegerField(db_default=0)
+    cached_tokens = models.IntegerField(
+        db_default=0, help_text="Of the prompt's tokens, those that the model's server had in its cache."
+    )
+    cost_micros = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="In millionths of the currency of model.prices; empty where a price is missing.",
+    )
     model_seconds = models.FloatField(db_default=0.0, help_text="Time spent waiting for the model, in seconds.")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True, blank=True, db_index=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_app import clock, lanes, metrics
+from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
@@ -22,6 +23,8 @@ from .opening import OpenTurn, open_messages, open_next
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
+LONGEST_MODEL = 128
+"""Characters of a model's name that a turn keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,10 @@ class Outcome:
     """Journal steps not recorded yet."""
     error_kind: str = ""
     error: str = ""
-    model: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model_seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    """What was used of the models, also where the turn failed."""
+    cost_micros: int | None = None
+    """What that cost, where it is known."""
 
 
 class StopAsked(Exception):
@@ -121,16 +124,18 @@ def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
 
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
-    dead = outcome.state is TurnState.DEAD
+    dead, usage = outcome.state is TurnState.DEAD, outcome.usage
     told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if turn.reset else []
     return [
         *told,
         Statement(
             f"UPDATE {TURN} SET state = %s, error_kind = %s, error = %s, model = %s, prompt_tokens = %s,"
-            f" completion_tokens = %s, model_seconds = %s, finished_at = {clock.now()} WHERE id = %s RETURNING stop",
+            " cached_tokens = %s, completion_tokens = %s, cost_micros = %s, model_seconds = %s,"
+            f" finished_at = {clock.now()} WHERE id = %s RETURNING stop",
             [
-                outcome.state.value, outcome.error_kind, outcome.error, outcome.model, outcome.prompt_tokens,
-                outcome.completion_tokens, outcome.model_seconds, turn.turn_id,
+                outcome.state.value, outcome.error_kind, outcome.error, usage.model[:LONGEST_MODEL],
+                usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, outcome.cost_micros,
+                usage.model_seconds, turn.turn_id,
             ],
         ),
         Statement(

@@ -7,14 +7,17 @@ tool that had started but not finished is reported to the model as such.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway_app import lanes
 from gateway_app.lanes import Claim
 from gateway_app.models import TurnStep
 from gateway_app.models.turn import StepKind
 from gateway_app.statements import Statement, execute, insert
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ def load(*, turn_id: int) -> list[Step]:
     return [Step(StepKind(kind), payload) for kind, payload in found]
 
 
-def writing(*, turn_id: int, first: int, steps: list[Step]) -> Statement:
+def writing(*, turn_id: int, first: int, steps: Sequence[Step]) -> Statement:
     """The statement that adds steps with positions from `first` on, for a transaction that holds the lane."""
     return insert(
         TurnStep,
@@ -38,8 +41,15 @@ def writing(*, turn_id: int, first: int, steps: list[Step]) -> Statement:
     )
 
 
-def record(claim: Claim, *, turn_id: int, first: int, steps: list[Step]) -> None:
-    """Adds steps in a fenced transaction of their own. Raises `LaneLost`."""
+def record(claim: Claim, *, turn_id: int, first: int, steps: Sequence[Step], besides: Sequence[Statement] = ()) -> None:
+    """Adds steps in a fenced transaction of their own, in which `besides` run too. Raises `LaneLost`."""
+    with lanes.fenced(claim):
+        found, *_ = execute(lanes.holding(claim), writing(turn_id=turn_id, first=first, steps=steps), *besides)
+        lanes.held(claim, found)
+
+
+def commit(claim: Claim, function: Callable[[], T]) -> T:
+    """Runs what a tool changes in a fenced transaction of its own, and returns its result. Raises `LaneLost`."""
     with lanes.fenced(claim):
         lanes.hold(claim)
-        execute(writing(turn_id=turn_id, first=first, steps=steps))
+        return function()

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -18,8 +18,13 @@ from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
+from gateway_app.agent.results import Result
+from gateway_app.agent.results import keeping as results_kept
+from gateway_app.agent.routing import models_for
 from gateway_app.agent.tools import registry as tool_registry
+from gateway_app.agent.usage import Usage
 from gateway_app.commands.runner import run_command
+from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
 from gateway_app.models.turn import StopReason, TurnState
@@ -32,6 +37,8 @@ from . import journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
 from .stop_watch import stop_watch
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -139,22 +146,31 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
         log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
-        return Outcome(state=TurnState.FAILED, reply=error.explanation, error_kind=error.kind.value, error=str(error))
+        return Outcome(
+            state=TurnState.FAILED,
+            reply=error.explanation,
+            error_kind=error.kind.value,
+            error=str(error),
+            **_used(Usage.of(turn.steps)),
+        )
     except TimeoutError:
         if turn.stop:
             return _stopped(turn, said=turn.partial)
         log.error("Turn %s of session %s took too long.", turn.turn_id, turn.claim.key)
         reason = f"took longer than {settings.TURN_TIMEOUT_SECONDS:g} s"
-        return Outcome(state=TurnState.FAILED, reply=TIMED_OUT, error_kind="timeout", error=reason)
+        return Outcome(
+            state=TurnState.FAILED,
+            reply=TIMED_OUT,
+            error_kind="timeout",
+            error=reason,
+            **_used(Usage.of(turn.steps)),
+        )
     return Outcome(
         state=TurnState.DONE,
         reply=conversation.reply,
         said=conversation.said,
         steps=[conversation.last] if conversation.last else [],
-        model=conversation.model,
-        prompt_tokens=conversation.prompt_tokens,
-        completion_tokens=conversation.completion_tokens,
-        model_seconds=conversation.model_seconds,
+        **_used(conversation.usage),
     )
 
 
@@ -172,16 +188,20 @@ def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
         reply=f"{said.rstrip()}\n\n{STOPPED}" if is_seen else "",
         said=conversation.said,
         steps=steps,
-        model=conversation.model,
-        prompt_tokens=conversation.prompt_tokens,
-        completion_tokens=conversation.completion_tokens,
-        model_seconds=conversation.model_seconds,
+        **_used(conversation.usage),
     )
 
 
+def _used(usage: Usage) -> dict[str, Any]:
+    return {"usage": usage, "cost_micros": usage.cost_micros(live.config().model.prices)}
+
+
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
-    async def record(step: journal.Step) -> None:
-        await _to_its_end(_record(turn, step))
+    async def record(steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
+        await _to_its_end(_record(turn, steps, results))
+
+    async def commit(function: Callable[[], Any]) -> Any:
+        return await _to_its_end(in_database(journal.commit, turn.claim, function))
 
     async def join() -> list[journal.Step]:
         known = len(turn.steps)
@@ -199,9 +219,11 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
         agent = AIAgent(
             model=model_client(http),
-            tools=tool_registry(),
+            models=models_for(turn.context, live.config()),
+            tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
+            commit=commit,
             on_text=on_text if show else None,
             join=join,
         )
@@ -209,17 +231,19 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         return await agent.run_conversation(asked, history=turn.history, steps=tuple(turn.steps))
 
 
-async def _record(turn: OpenTurn, step: journal.Step) -> None:
-    await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=len(turn.steps), steps=[step])
-    turn.steps.append(step)
+async def _record(turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
+    keeping = results_kept(results, session_pk=turn.session_pk, turn_id=turn.turn_id)
+    first = len(turn.steps)
+    await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=first, steps=steps, besides=keeping)
+    turn.steps.extend(steps)
     turn.partial = ""
 
 
-async def _to_its_end(recording: Coroutine[Any, Any, None]) -> None:
-    """Awaits `recording` to its end also where it is cancelled meanwhile: what has committed must be known."""
-    task = asyncio.ensure_future(recording)
+async def _to_its_end(committing: Coroutine[Any, Any, T]) -> T:
+    """Awaits `committing` to its end also where it is cancelled meanwhile: what has committed must be known."""
+    task = asyncio.ensure_future(committing)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled():

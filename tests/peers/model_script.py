@@ -38,6 +38,8 @@ class Behaviour:
     """`{"name": …, "arguments": …}` each, and an `id` where it matters."""
     finish_reason: str | None = None
     usage: bool = True
+    cached_tokens: int = 0
+    """Of the prompt's, as the usage reports them."""
     streams: bool = True
     """Off: a request for a stream is answered whole."""
     piece_chars: int = 8
@@ -153,7 +155,7 @@ def whole_body(
         message["tool_calls"] = calls
     rest: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": reason(behaviour, calls)}]}
     if behaviour.usage:
-        rest["usage"] = usage(size, text)
+        rest["usage"] = usage(size, text, behaviour)
     return HEAD + json.dumps(request["model"]).encode() + b"," + json.dumps(rest, ensure_ascii=False).encode()[1:]
 
 
@@ -179,7 +181,7 @@ def stream_events(
         events.append(delta(tool_calls=[{"index": index, "function": {"arguments": arguments[middle:]}}]))
     events.append(delta(reason(behaviour, calls)))
     if behaviour.usage and request.get("stream_options", {}).get("include_usage"):
-        events.append(event(choices=[], usage=usage(size, text)))
+        events.append(event(choices=[], usage=usage(size, text, behaviour)))
     return [*events, b"data: [DONE]\n\n"]
 
 
@@ -187,7 +189,10 @@ def reason(behaviour: Behaviour, calls: list[dict[str, Any]]) -> str:
     return behaviour.finish_reason or ("tool_calls" if calls else "stop")
 
 
-def usage(size: int, text: str) -> dict[str, int]:
+def usage(size: int, text: str, behaviour: Behaviour) -> dict[str, Any]:
     """Counts a client can check: a token for each 5 bytes of request and each 3 characters of answer."""
     prompt, completion = size // 5, len(text) // 3
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    counts: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    if behaviour.cached_tokens:
+        counts["prompt_tokens_details"] = {"cached_tokens": behaviour.cached_tokens}
+    return counts | {"total_tokens": prompt + completion}

@@ -79,4 +79,5 @@ class CutShortTests(SimpleTestCase):
 
     def test_what_was_paid_for_is_counted(self) -> None:
         conversation, _ = cut_short([reply("a"), result("a"), reply("b")])
-        self.assertEqual((conversation.model, conversation.prompt_tokens, conversation.model_seconds), ("m", 10, 2.0))
+        used = conversation.usage
+        self.assertEqual((used.model, used.model_calls, used.prompt_tokens, used.model_seconds), ("m", 2, 10, 2.0))

@@ -36,4 +36,5 @@ TOOL = Tool(
     },
     handler=current_time,
     is_repeatable=True,
+    is_parallel=True,
 )

@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway_app.config.setting import Section
 
 from .access import Access, Limits
+from .agent import Agents
 from .display import Display
 from .fleet import Fleet
 from .health import Health
@@ -19,6 +20,7 @@ from .platforms import Platforms
 from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
+from .tools import Tools
 
 DEFAULT = "default"
 """Where a value comes from that nobody gave."""
@@ -40,12 +42,14 @@ class Config(Section):
     lanes: Lanes
     turns: Turns
     model: Model
+    tools: Tools
     sessions: Sessions
     session_reset: SessionReset
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms
     access: Access
+    agents: Agents
     limits: Limits
     display: Display
     fleet: Fleet

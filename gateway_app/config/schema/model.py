@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from gateway_app.config.kinds import Flag, HttpUrl, Number, Text, Whole, Word, Words
+from gateway_app.config.mappings import Prices
 from gateway_app.config.setting import Section, setting
 
 OPENAI = "https://api.openai.com/v1"
@@ -62,6 +63,9 @@ class Model(Section):
     """Asks for token counts at the end of a stream; off for old servers that refuse `stream_options`."""
     tools: Flag = setting("HERMES_MODEL_TOOLS", True)
     """Off for models that cannot call tools, such as the demonstration model."""
+    prices: Prices = setting("HERMES_MODEL_PRICES", (), is_live=True)
+    """What a million tokens cost, in a currency of your choice; turns of a model that is here record their cost.
+    `cached` may be left out: then it is as `input`."""
     is_demonstration: Flag = setting("HERMES_DEMONSTRATION_MODEL", False)
     """Set by the all-in-one when it serves its own small model, so that pages can say so."""
     system_prompt: Text = setting(

@@ -30,7 +30,7 @@ class Turns(Section):
     timeout_seconds: Number = setting("HERMES_TURN_TIMEOUT_SECONDS", 600, least=1)
     """Longest that one turn may take, tools included; then the person is told so."""
     max_steps: Whole = setting("HERMES_TURN_MAX_STEPS", 90, key="agent.max_turns", least=1)
-    """Model calls in one turn."""
+    """Model calls in one turn; then the model is asked once more, without tools, to sum up."""
     inbox_max_chars: Whole = setting("HERMES_INBOX_MAX_CHARS", 100_000, least=1)
     """Longest text of one incoming message; a longer one is answered with a clear refusal."""
 

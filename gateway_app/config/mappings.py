@@ -1,0 +1,89 @@
+"""The kinds of values that are mappings: read from YAML, from JSON, and from JSON text in a variable.
+
+They are kept as tuples of pairs, which nobody can change, and which a new configuration replaces as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, NamedTuple
+
+from .errors import Wrong
+from .kinds import ENTRY_LENGTH, Kind
+
+OVERRIDES_WORDS = "mapping of chat ids to `{model: …}`"
+PRICES_WORDS = "mapping of models to `{input: …, cached: …, output: …}`"
+HIGHEST_PRICE = 1_000_000
+"""For a million tokens; a larger one is a mistake."""
+
+
+class Price(NamedTuple):
+    """What a model's tokens cost, for a million of them, in a currency of the operator's choice."""
+
+    model: str
+    input: Decimal
+    cached: Decimal
+    """Of input that the server had in its cache."""
+    output: Decimal
+
+
+def read_channel_overrides(value: Any) -> tuple[tuple[str, str], ...]:
+    """Chat ids with the model that answers there."""
+    found = []
+    for chat, entry in _entries(value, OVERRIDES_WORDS):
+        if not isinstance(entry, Mapping):
+            entry = {"model": entry}
+        if set(entry) != {"model"} or not isinstance(entry["model"], str) or not entry["model"].strip():
+            raise Wrong(OVERRIDES_WORDS, found=f"{chat!r} with {str(entry)[:80]!r}")
+        found.append((chat, entry["model"].strip()))
+    return tuple(found)
+
+
+def read_prices(value: Any) -> tuple[Price, ...]:
+    """Models with their prices. Without a price of its own cached input costs what input does."""
+    found = []
+    for model, entry in _entries(value, PRICES_WORDS):
+        if not isinstance(entry, Mapping) or not {"input", "output"} <= set(entry) <= {"input", "cached", "output"}:
+            raise Wrong(PRICES_WORDS, found=f"{model!r} with {str(entry)[:80]!r}")
+        prices = {name: _price(model, price) for name, price in entry.items()}
+        found.append(Price(model, prices["input"], prices.get("cached", prices["input"]), prices["output"]))
+    return tuple(found)
+
+
+def _price(model: str, value: Any) -> Decimal:
+    try:
+        price = Decimal(str(value)) if not isinstance(value, bool) else Decimal(-1)
+    except InvalidOperation:
+        price = Decimal(-1)
+    if not (price.is_finite() and 0 <= price <= HIGHEST_PRICE):
+        raise Wrong(
+            f"prices from 0 to {HIGHEST_PRICE:,} for a million tokens", found=f"{model!r} at {str(value)[:40]!r}"
+        )
+    return price
+
+
+def _entries(value: Any, words: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise Wrong(f"a {words}, as JSON") from None
+    if isinstance(value, tuple):  # one that has been read already
+        value = {entry[0]: _again(entry) for entry in value}
+    if not isinstance(value, Mapping):
+        raise Wrong(f"a {words}")
+    for name, entry in value.items():
+        text = str(name).strip()
+        if not text or len(text) > ENTRY_LENGTH or isinstance(name, bool) or not text.isprintable():
+            raise Wrong(f"a {words}", found=repr(name)[:80])
+        yield text, entry
+
+
+def _again(entry: tuple[Any, ...]) -> Any:
+    return entry[1] if len(entry) == 2 else dict(zip(("input", "cached", "output"), entry[1:], strict=True))
+
+
+ChannelOverrides = Annotated[tuple[tuple[str, str], ...], Kind(OVERRIDES_WORDS, read_channel_overrides)]
+Prices = Annotated[tuple[Price, ...], Kind(PRICES_WORDS, read_prices)]

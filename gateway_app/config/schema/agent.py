@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway_app.config.kinds import Text, Words
+from gateway_app.config.mappings import ChannelOverrides
+from gateway_app.config.setting import Section, setting
+
+
+class PlatformAgent(Section):
+    """The agent on one platform."""
+
+    key = "platforms.{p}"
+    heading = "The agent on one platform"
+
+    tools: Words = setting("{P}_TOOLS", ("*",), is_live=True)
+    """Tools that the agent may call in this platform's chats, by name; `*` is all that there are."""
+    model: Text = setting("{P}_MODEL", is_live=True)
+    """The model that answers on this platform. Empty: HERMES_MODEL."""
+    channel_overrides: ChannelOverrides = setting("{P}_CHANNEL_OVERRIDES", (), is_live=True)
+    """What is different in single chats, by their ids: `{"-100123": {"model": "gpt-5-nano"}}`."""
+
+
+class Agents(Section):
+    """The agent, as far as platforms differ."""
+
+    platforms: Mapping[str, PlatformAgent]
+    """By the platform's name."""
