@@ -173,6 +173,26 @@ class QuirkTests(AgentCase):
         self.assertEqual(len(results), 100)
         self.assertIn("one reply may call 10 tools, and this one called 100", results[10])
 
+    @override_settings(TOOLS_MAX_CALLS=1, TURN_MAX_STEPS=3)
+    def test_a_turn_of_thousands_of_calls_is_kept_whole(self) -> None:
+        for number in range(3):
+            many = tuple(f"id{number}-{place}" for place in range(900))
+            self.model.script.add(tool_calls=calls(("note", {"n": number}), *["look"] * 899, ids=many))
+        self.model.script.add(answer="Enough.")
+        pipeline.accept("go")
+        with self.assertLogs("gateway_app"):
+            self.answer()
+        self.assertEqual(self.platform.texts, ["Enough."])
+        self.assertEqual(TranscriptMessage.objects.filter(role="tool").count(), 2700)
+
+    @override_settings(MODEL_RETRIES=0)
+    def test_a_reply_that_is_nothing_but_calls_without_end_is_damaged(self) -> None:
+        self.model.script.add(tool_calls=calls(*["look"] * 1001, ids=tuple(f"id{n}" for n in range(1001))))
+        pipeline.accept("go")
+        with self.assertLogs("gateway_app"):
+            self.answer()
+        self.assertEqual(Turn.objects.get().error_kind, "invalid_reply")
+
     def test_a_call_in_which_the_reply_ended_is_not_run(self) -> None:
         self.model.script.add(tool_calls=calls("look", ("pay", "")), finish_reason="length")
         pipeline.accept("go")

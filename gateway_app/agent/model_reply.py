@@ -17,6 +17,9 @@ BYTES_PER_TOKEN = 4
 TOKENS_MAX = 2**31 - 1
 """Counts are cut to what an integer column holds."""
 
+CALLS_MAX = 1_000
+"""Tool calls of one reply. No model asks for as many; each would be a row with an answer of its own."""
+
 NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 NAME_MAX_CHARS = 64
 """A call is sent back to the server with its result, and servers refuse a name of other characters, or a longer one."""
@@ -217,6 +220,8 @@ class Draft:
         )
 
     def _finish_calls(self) -> tuple[ToolCall, ...]:
+        if len(self._calls) > CALLS_MAX:
+            raise invalid(f"{len(self._calls):,} tool calls at once")
         calls: dict[str, ToolCall] = {}
         for draft in self._calls:
             if not draft.name:

@@ -81,7 +81,8 @@ class Guard:
         """Raises `ToolError` for a port or a host that is refused before anything is asked."""
         host, port = (url.host or "").lower(), url.port
         self.has_refused = False
-        self._lets_all = host in private_hosts or f"{host}:{port}" in private_hosts
+        named = {name.lower() for name in private_hosts}
+        self._lets_all = host in named or f"{host}:{port}" in named
         if self._lets_all:
             return
         if port not in PORTS:

@@ -154,7 +154,7 @@ class ToolRound:
 
     def _refusal(self, call: ToolCall, tools: Registry) -> str:
         """Why the call is not run; empty where it is."""
-        place = self.reply.tool_calls.index(call)
+        place = self._place(call)
         if call.id in self.started and not (call.name in tools.names and tools.is_repeatable(call.name)):
             return error(INTERRUPTED)
         if self.reply.finish_reason == "length" and place == len(self.reply.tool_calls) - 1:
@@ -168,8 +168,11 @@ class ToolRound:
             return error(REPEATED.format(count=self.counts[place]))
         return ""
 
+    def _place(self, call: ToolCall) -> int:
+        return next(place for place, found in enumerate(self.reply.tool_calls) if found.id == call.id)
+
     def _noted(self, call: ToolCall, result: Result) -> Result:
-        count = self.counts[self.reply.tool_calls.index(call)]
+        count = self.counts[self._place(call)]
         if count < REPEATS_NOTED:
             return result
         return Result(f"{result.content}\n\n{REPEATED_NOTE.format(count=count)}", result.reference, result.whole)

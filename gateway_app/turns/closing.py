@@ -23,6 +23,8 @@ from .opening import OpenTurn, open_messages, open_next
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
+MESSAGES_AT_ONCE = 500
+"""Messages that one statement writes: SQLite takes so many values in one, and a long turn has thousands."""
 LONGEST_MODEL = 128
 """Characters of a model's name that a turn keeps."""
 
@@ -103,7 +105,14 @@ def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     if turn.invocation:
         return []
     said = [{"role": "user", "content": turn.asked}, *outcome.said]
-    writing = insert(
+    return [
+        _writing_messages(turn, said[start : start + MESSAGES_AT_ONCE])
+        for start in range(0, len(said), MESSAGES_AT_ONCE)
+    ]
+
+
+def _writing_messages(turn: OpenTurn, said: list[dict[str, Any]]) -> Statement:
+    return insert(
         TranscriptMessage,
         columns=("session_id", "turn_id", "role", "content", "user_id", "tool_calls", "tool_call_id", "tokens"),
         rows=[
@@ -120,7 +129,6 @@ def _writing_transcript(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
             for message in said
         ],
     )
-    return [writing]
 
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:

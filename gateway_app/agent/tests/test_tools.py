@@ -188,8 +188,9 @@ class SearchTests(ToolCase):
     def test_an_earlier_session_of_the_same_key_is_found_and_named(self) -> None:
         Session.objects.filter(session_key=pipeline.context().session_key).update(ended_at="2026-01-01T00:00Z")
         self.assertIn("swordfish of ann", self.found("swordfish"))
-        results = self.call("session_search", query="elsewhere")["results"]
-        self.assertEqual(results[0]["conversation"], Session.objects.get(chat_id="another").session_id)
+        results = self.call("session_search", query="swordfish elsewhere")["results"]
+        named = {hit["conversation"] for hit in results if hit["text"] == "swordfish of ann elsewhere"}
+        self.assertEqual(named, {Session.objects.get(chat_id="another").session_id})
 
 
 class SwitchTests(SimpleTestCase):
