@@ -71,6 +71,24 @@ class DuringTests(BusyTestCase):
         self.assertEqual(self.model.stats["calls"], 1)
         self.assert_clean()
 
+    def test_a_step_that_is_being_journaled_is_known_before_the_turn_ends(self) -> None:
+        # Seen to fail without the shield in runner._to_its_end().
+        written: list[str] = []
+
+        async def record() -> None:
+            await asyncio.sleep(0.1)
+            written.append("step")
+
+        async def stop_meanwhile() -> None:
+            task = asyncio.create_task(runner._to_its_end(record()))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assertEqual(written, ["step"])
+
+        pipeline.run(stop_meanwhile())
+
     def test_it_stops_a_command(self) -> None:
         found = registry.Registry([*registry.shipped().commands, Command(name="wait", summary="waits.", run=self.hang)])
         with mock.patch.object(registry, "shipped", lambda: found):
