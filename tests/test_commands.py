@@ -122,6 +122,9 @@ class RoadTests(CommandTestCase):
         answer = pipeline.run(ask("/whoami", source=source_of_terminal(conversation="main")))
         self.assertTrue(answer.is_answered)
         self.assertIn("Platform: `cli`", answer.texts[0])
+        answer = pipeline.run(ask("/help", source=source_of_terminal(conversation="main")))
+        self.assertTrue(answer.is_answered)
+        self.assertIn("Commands that you may use here", answer.texts[0])
         self.assertEqual(self.model.stats["calls"], 0)
 
     def test_opening_a_command_takes_no_more_statements_than_opening_a_message(self) -> None:

@@ -30,7 +30,7 @@ class InboundAdmin(DeadLetterAdmin):
     fieldsets = [
         (None, {"fields": [("state_label", "turn_link"), "full_text", "full_reason"]}),
         ("From", {"fields": [("platform", "account"), ("event_id", "message_id"), "origin"]}),
-        ("Road", {"fields": [("accepted", "finished"), ("lane_link", "seq")]}),
+        ("Road", {"fields": [("accepted", "finished"), ("lane_link", "seq", "busy_mode")]}),
     ]
 
     def get_search_results(

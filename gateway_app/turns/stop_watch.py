@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterator
 
 from django.db import Error as DatabaseError
-from django.db import transaction
 
 from gateway_app.models.turn import StopReason
 from gateway_app.worker.database import in_database
@@ -54,18 +53,13 @@ class StopWatch:
             if not self._watched:
                 return
             try:
-                asked = await in_database(_asked)
+                asked = await in_database(stopping.asked)
             except DatabaseError as error:
                 log.warning("Could not look for turns that are to stop (%s); trying again.", type(error).__name__)
                 continue
             for turn_id, reason in asked.items():
                 if turn_id in self._watched:
                     _stop(*self._watched[turn_id], reason=reason)
-
-
-def _asked() -> dict[int, StopReason]:
-    with transaction.atomic():
-        return stopping.asked()
 
 
 def _stop(turn: OpenTurn, limit: asyncio.Timeout, *, reason: StopReason) -> None:

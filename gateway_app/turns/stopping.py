@@ -92,7 +92,10 @@ def interrupting(*, session_key: str, user_id: str, after: int) -> Statement:
 
 
 def asked() -> dict[int, StopReason]:
-    """The turns of the whole fleet that were asked to stop and run still; their index is empty nearly always."""
+    """The turns of the whole fleet that were asked to stop and run still; their index is empty nearly always.
+
+    One statement, so that it needs no transaction, which would keep writers out on SQLite.
+    """
     (rows,) = execute(Statement(f"SELECT id, stop FROM {TURN} WHERE state = 'running' AND NOT (stop = '')"))
     return {turn_id: StopReason(stop) for turn_id, stop in rows}
 
