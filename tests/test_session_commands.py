@@ -94,7 +94,7 @@ class NewTests(SessionTestCase):
         self.assertEqual(len(self.platform.texts), 2)
 
     def test_a_worker_that_slept_over_it_rotates_nothing_when_it_wakes(self) -> None:
-        # Seen to fail with `AND fence = %s` taken out of lanes.holding().
+        # Seen to fail with `AND fence = %s` taken out of lanes.holding() and lanes.holding_or_releasing().
         self.tell("one")
         pipeline.accept("/new")
         sleeper = opening.claim_and_open(session_key=pipeline.context().session_key)
