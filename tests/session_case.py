@@ -21,7 +21,6 @@ class SessionTestCase(PipelineTestCase):
         before = len(self.platform.texts)
         inbox.accept([pipeline.event(text, user=user, **place) for text in texts])
         self.answer(user, **place)
-        self.deliver()
         return self.platform.texts[before:]
 
     def seen(self) -> list[str]:
