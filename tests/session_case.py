@@ -21,7 +21,7 @@ class SessionTestCase(PipelineTestCase):
         before = len(self.platform.texts)
         inbox.accept([pipeline.event(text, user=user, **place) for text in texts])
         self.answer(user, **place)
-        self.deliver()
+        self.deliver()  # what control commands answered; no turn brings it along
         return self.platform.texts[before:]
 
     def seen(self) -> list[str]:

@@ -9,6 +9,7 @@ from unittest import mock
 
 from gateway_app import inbox, lanes
 from gateway_app.models import InboundMessage, MemoryFlush, OutboundPart, Session, TranscriptMessage, Turn, Undo
+from gateway_app.models.turn import TurnState
 from gateway_app.sessions import own, search, titles
 from gateway_app.sessions.source import ChatType
 from gateway_app.turns import opening, runner
@@ -94,18 +95,21 @@ class NewTests(SessionTestCase):
         self.assertEqual(len(self.platform.texts), 2)
 
     def test_a_worker_that_slept_over_it_rotates_nothing_when_it_wakes(self) -> None:
-        # Seen to fail with `AND fence = %s` taken out of lanes.holding().
+        # Seen to fail with `AND fence = %s` taken out of lanes.holding() and lanes.holding_or_releasing().
         self.tell("one")
         pipeline.accept("/new")
         sleeper = opening.claim_and_open(session_key=pipeline.context().session_key)
-        assert sleeper and sleeper.invocation
-        call = runner.run_command(sleeper.invocation, context=sleeper.context, source=sleeper.source)
-        effect = pipeline.run(call)
         expire_leases()
-        self.answer()
-        self.tell("two")
+        successor = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert sleeper and sleeper.invocation and successor
+        call = runner.run_command(sleeper.invocation, context=sleeper.context, source=sleeper.source)
+        outcome = runner.Outcome(state=TurnState.DONE, effect=pipeline.run(call))
         with self.assertRaises(lanes.LaneLost):
-            runner.close(sleeper, runner.Outcome(state=runner.TurnState.DONE, effect=effect))
+            runner.close(sleeper, outcome)
+        self.assertEqual((Session.objects.count(), MemoryFlush.objects.count()), (1, 0))
+        runner.close(successor, outcome)
+        with self.assertRaises(lanes.LaneLost):
+            runner.close(sleeper, outcome)
         self.assertEqual((Session.objects.count(), MemoryFlush.objects.count()), (2, 1))
 
     def test_a_commit_that_fails_leaves_the_conversation_as_it_was_and_the_next_try_begins_one(self) -> None:

@@ -48,8 +48,7 @@ class Place:
 
 class IsolationTests(SessionTestCase):
     def test_nobody_sees_or_opens_anothers_conversation_and_each_history_is_as_it_was_made(self) -> None:
-        # Seen to fail with the filter taken out of own._of_key(), and with `undo_id > %s` taken out of
-        # history.reading().
+        # Seen to fail with the filter taken out of own._of_key().
         numbers = itertools.count(1)
 
         @given(steps)
