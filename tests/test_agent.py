@@ -2,81 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections import Counter
 from typing import Any
 from unittest import mock
 
 from django.test import override_settings
 
-from gateway_app.agent.registry import Registry, Tool, ToolError
-from gateway_app.agent.tools import tool_output
-from gateway_app.models import ToolOutput, TranscriptMessage, Turn, TurnStep
+from gateway_app.models import TranscriptMessage, Turn, TurnStep
 from gateway_app.turns import journal, runner
 from tests import pipeline
-from tests.pipeline_case import Killed, PipelineTestCase, expire_leases
-
-ANYTHING = {"type": "object", "properties": {"n": {"type": "integer"}}}
-
-
-def calls(*wanted: str | tuple[str, Any], ids: tuple[str, ...] = ()) -> tuple[dict[str, str], ...]:
-    """Tool calls for the script: names, or names with their arguments."""
-    found = []
-    for number, call in enumerate(wanted):
-        name, arguments = (call, {"n": number}) if isinstance(call, str) else call
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        found.append({"name": name, "arguments": text, "id": ids[number] if ids else f"id{number}"})
-    return tuple(found)
-
-
-class AgentCase(PipelineTestCase):
-    """Tools that are counted: `look` only reads, `pay` may not be repeated, `note` may but runs alone."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.runs: Counter[str] = Counter()
-        self.order: list[str] = []
-        self.under_way = self.most_under_way = 0
-        tools = [
-            Tool("look", "Looks.", ANYTHING, self.look, is_repeatable=True, is_parallel=True),
-            Tool("pay", "Pays.", ANYTHING, self.pay),
-            Tool("note", "Notes.", ANYTHING, self.note, is_repeatable=True),
-            tool_output.TOOL,
-        ]
-        self.tools = Registry(tools)
-        self.enterContext(mock.patch.object(runner, "tool_registry", lambda context: self.tools))
-
-    async def look(self, args: dict[str, Any], **kwargs: Any) -> str:
-        return await self.work("look", args, seconds=0.03 * (4 - args["n"] % 4))
-
-    async def pay(self, args: dict[str, Any], **kwargs: Any) -> str:
-        return await self.work("pay", args)
-
-    async def note(self, args: dict[str, Any], **kwargs: Any) -> str:
-        return await self.work("note", args)
-
-    async def work(self, name: str, args: dict[str, Any], seconds: float = 0) -> str:
-        self.runs[f"{name} {args['n']}"] += 1
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.under_way -= 1
-        self.order.append(f"{name} {args['n']}")
-        return f"did {name} {args['n']}"
-
-    def use(self, handler: Any, **values: Any) -> None:
-        """One tool, `tool`, beside `tool_output`."""
-        self.tools = Registry(
-            [Tool("tool", "A tool.", ANYTHING, handler, is_repeatable=True, **values), tool_output.TOOL]
-        )
-
-    def results(self) -> list[str]:
-        """The tool results of the newest model call."""
-        messages = self.model.requests[-1]["body"]["messages"]
-        return [message["content"] for message in messages if message["role"] == "tool"]
+from tests.agent_case import AgentCase, calls
+from tests.pipeline_case import Killed, expire_leases
 
 
 class RoundTests(AgentCase):
@@ -295,130 +231,6 @@ class ContextTests(AgentCase):
         self.answer()
         self.assertIn("too long for the language model", self.platform.texts[0])
         self.assertEqual(self.model.stats["calls"], 1)
-
-
-class ToolFaultTests(AgentCase):
-    def ask(self) -> str:
-        self.model.script.add(tool_calls=calls("tool"))
-        pipeline.accept("go")
-        self.answer()
-        return self.results()[-1]
-
-    @override_settings(TOOL_TIMEOUT_SECONDS=0.1)
-    def test_a_tool_that_hangs_is_stopped_and_reported(self) -> None:
-        stopped: list[bool] = []
-
-        async def hang(args: dict[str, Any], **kwargs: Any) -> str:
-            try:
-                await asyncio.sleep(60)
-            finally:
-                stopped.append(True)
-            return ""
-
-        self.use(hang)
-        with self.assertLogs("gateway_app"):
-            self.assertIn("took longer than 0.1 s and was stopped", self.ask())
-        self.assertEqual(stopped, [True])
-
-    def test_a_tool_may_have_a_limit_of_its_own(self) -> None:
-        async def hang(args: dict[str, Any], **kwargs: Any) -> str:
-            await asyncio.sleep(60)
-            return ""
-
-        self.use(hang, timeout_seconds=0.05)
-        with self.assertLogs("gateway_app"):
-            self.assertIn("longer than 0.05 s", self.ask())
-
-    def test_an_error_that_a_tool_did_not_mean_to_show_says_nothing(self) -> None:
-        async def fail(args: dict[str, Any], **kwargs: Any) -> str:
-            raise OSError("/etc/secret: token sk-12345")
-
-        self.use(fail)
-        with self.assertLogs("gateway_app"):
-            self.assertEqual(json.loads(self.ask()), {"error": "The tool failed."})
-
-    def test_an_error_that_a_tool_means_to_show_is_shown(self) -> None:
-        async def refuse(args: dict[str, Any], **kwargs: Any) -> str:
-            raise ToolError("The shop is closed on Sundays.")
-
-        self.use(refuse)
-        self.assertEqual(json.loads(self.ask()), {"error": "The shop is closed on Sundays."})
-
-    def test_a_tool_that_cancels_itself_costs_the_turn_nothing(self) -> None:
-        async def vanish(args: dict[str, Any], **kwargs: Any) -> str:
-            raise asyncio.CancelledError
-
-        self.use(vanish)
-        with self.assertLogs("gateway_app"):
-            self.assertEqual(json.loads(self.ask()), {"error": "The tool failed."})
-        self.assertEqual(Turn.objects.get().attempts, 1)
-
-    def test_a_result_that_no_column_takes_is_made_one(self) -> None:
-        async def odd(args: dict[str, Any], **kwargs: Any) -> Any:
-            return "a\0b\ud800c" if args["n"] else {"not": "text"}
-
-        self.use(odd)
-        self.assertEqual(self.ask(), '{"not": "text"}')
-        self.model.script.add(tool_calls=calls(("tool", {"n": 1})))
-        pipeline.accept("again")
-        self.answer()
-        self.assertEqual(self.results()[-1], "ab\ufffdc")
-
-    def test_fifty_megabytes_are_cut_for_the_model_and_kept_up_to_a_bound(self) -> None:
-        async def flood(args: dict[str, Any], **kwargs: Any) -> str:
-            return "begin " + "x" * 50_000_000
-
-        self.use(flood)
-        found = self.ask()
-        self.assertLess(len(found), 21_000)
-        self.assertIn("4,980,000 of 5,000,000 characters left out", found)
-        self.assertEqual(len(ToolOutput.objects.get().text), 5_000_000)
-
-
-@override_settings(TOOL_RESULT_MAX_CHARS=1000)
-class LongResultTests(AgentCase):
-    def setUp(self) -> None:
-        super().setUp()
-
-        async def book(args: dict[str, Any], **kwargs: Any) -> str:
-            return "".join(f"line {number:05} of {args['n']}\n" for number in range(1000))
-
-        self.use(book)
-
-    def read(self, user: str = "ann", **arguments: Any) -> str:
-        self.model.script.add(tool_calls=calls(("tool_output", arguments)))
-        pipeline.accept("read on", user=user)
-        self.answer(user)
-        return self.results()[-1]
-
-    def long_result(self) -> str:
-        self.model.script.add(tool_calls=calls("tool"))
-        pipeline.accept("go")
-        self.answer()
-        return self.results()[-1]
-
-    def test_the_two_ends_are_shown_and_the_rest_can_be_read(self) -> None:
-        found = self.long_result()
-        self.assertTrue(found.startswith("line 00000 of 0\n"))
-        self.assertTrue(found.endswith("line 00999 of 0\n"))
-        kept = ToolOutput.objects.get()
-        self.assertIn(f'tool_output with reference "{kept.reference}"', found)
-        page = self.read(reference=kept.reference, offset=750)
-        self.assertTrue(page.startswith("[Characters 750 to 1,550 of 16,000; go on from offset 1550.]"), page[:80])
-        self.assertEqual(page.partition("\n\n")[2], kept.text[750:1550])
-        self.assertIn("this is the end", self.read(reference=kept.reference, offset=15_900))
-        self.assertIn("has 16,000 characters", self.read(reference=kept.reference, offset=16_000))
-        self.assertEqual(ToolOutput.objects.count(), 1)
-
-    def test_another_session_does_not_find_it(self) -> None:
-        self.long_result()
-        self.assertIn("no such result", self.read("bob", reference=ToolOutput.objects.get().reference))
-
-    def test_only_the_newest_are_kept(self) -> None:
-        with mock.patch("gateway_app.agent.results.KEPT_PER_SESSION", 2):
-            for _ in range(4):
-                self.long_result()
-        self.assertEqual(ToolOutput.objects.count(), 2)
 
 
 class ResumedRoundTests(AgentCase):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+from django.test import override_settings
+
 from gateway_app import inbox
 from gateway_app.agent.interruption import MARK
 from gateway_app.models import InboundMessage, OutboundPart, TranscriptMessage, Turn, TurnStep
@@ -127,8 +129,9 @@ class SteerTests(BusyTestCase):
 
     def test_a_worker_that_takes_the_turn_over_sees_the_same(self) -> None:
         self.during = [lambda: pipeline.accept("use metres")]
+        self.model.script.add(times=1, tool_calls=({"name": "work", "arguments": "{}"},) * 2)
         with busy("steer"):
-            pipeline.accept("call:work {}")
+            pipeline.accept("one")
             with (
                 mock.patch.object(runner, "close", side_effect=asyncio.CancelledError),
                 mock.patch.object(runner, "give_up_early"),
@@ -141,6 +144,17 @@ class SteerTests(BusyTestCase):
         self.assertEqual(self.model.requests[-1]["body"]["messages"], seen)
         self.assertEqual(TurnStep.objects.filter(kind="steered").count(), 1)
         self.assertEqual(self.platform.texts, ["echo: use metres"])
+        self.assert_clean()
+
+    @override_settings(TURN_MAX_STEPS=1)
+    def test_a_turn_that_sums_up_is_joined_by_nothing_which_is_answered_next(self) -> None:
+        self.during = [lambda: pipeline.accept("use metres")]
+        with busy("steer"):
+            pipeline.accept("call:work {}")
+            self.answer()
+        self.assertEqual(self.model.stats["calls"], 3)
+        self.assertEqual(self.turn_states(), ["done", "done"])
+        self.assertEqual(self.platform.texts[1], "echo: use metres")
         self.assert_clean()
 
     def test_a_turn_that_nobody_writes_to_takes_no_look(self) -> None:

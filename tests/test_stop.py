@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from gateway_app import inbox
 from gateway_app.agent.ai_agent import AIAgent
 from gateway_app.agent.interruption import MARK
+from gateway_app.agent.registry import Registry, Tool
 from gateway_app.commands import registry
 from gateway_app.commands.base import Command
 from gateway_app.models import InboundMessage, MemoryFlush, OutboundPart, Session, Turn, TurnStep
@@ -61,6 +62,25 @@ class DuringTests(BusyTestCase):
         self.assertEqual(self.roles(), ["user", "assistant", "tool", "assistant"])
         kinds = TurnStep.objects.order_by("position").values_list("kind", flat=True)
         self.assertEqual(list(kinds), ["model_reply", "tool_started", "tool_result", "model_reply"])
+        self.assert_clean()
+
+    def test_of_tools_that_run_at_once_what_has_ended_is_kept(self) -> None:
+        async def quick(args: dict[str, Any], **kwargs: Any) -> str:
+            return "done"
+
+        tools = [
+            Tool(name, "Reads.", {"type": "object"}, handler, is_repeatable=True, is_parallel=True)
+            for name, handler in (("hang", self.hang), ("quick", quick))
+        ]
+        self.enterContext(mock.patch.object(runner, "tool_registry", lambda context: Registry(tools)))
+        wanted = tuple({"name": name, "arguments": "{}"} for name in ("quick", "hang", "quick"))
+        self.model.script.add(times=1, tool_calls=wanted)
+        pipeline.accept("one")
+        self.answer_while(lambda: pipeline.accept("/stop"), at_tool=True)
+        results = [content for role, content in self.said() if role == "tool"]
+        self.assertEqual((results[0], results[2]), ("done", "done"))
+        self.assertIn("interrupted before it was run to its end", results[1])
+        self.assertGreater(Turn.objects.get().prompt_tokens, 0)
         self.assert_clean()
 
     def test_it_stops_between_two_steps(self) -> None:
