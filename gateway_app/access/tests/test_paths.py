@@ -1,0 +1,120 @@
+"""Every path by which access changes, each with exactly one audit row, and every action that the audit knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import TransactionTestCase
+from django.utils import timezone
+
+from gateway_app.access import configuration, pairing, roles, rules, strangers
+from gateway_app.access.audit import Actor, verify
+from gateway_app.models import AccessRule, AuditEntry, PairingGuard, PairingRequest
+from gateway_app.models.audit import AuditAction, Door
+from tests.factories import make_source
+
+ANN = Actor("ann", Door.ADMIN)
+LATER = timedelta(days=1)
+
+
+def pairing_of(user_id: str) -> int:
+    source = make_source(user_id=user_id, chat_id=user_id)
+    asked = pairing.request(source=source, message_id="1", message_chars=5)
+    assert asked.request_id
+    return asked.request_id
+
+
+class PathTests(TransactionTestCase):
+    def setUp(self) -> None:
+        strangers.memory.forget()
+        roles.ensure_roles()
+        configuration.note(settings.CONFIG, host="a")
+        self.staff = User.objects.create_user("bob", is_staff=True)
+        roles.note_elsewhere()
+        self.rule = rules.allow(platform="telegram", subject_id="1", by=ANN).rule
+        self.ending = rules.allow(platform="telegram", subject_id="2", by=ANN, expires_at=timezone.now() + LATER).rule
+        self.approved, self.denied, self.expired = (pairing_of(name) for name in ("11", "12", "13"))
+
+    def expire(self) -> None:
+        AccessRule.objects.filter(pk=self.ending.pk).update(expires_at=timezone.now() - LATER)
+        rules.expire_due()
+
+    def expire_pairing(self) -> None:
+        PairingRequest.objects.filter(pk=self.expired).update(requested_at=timezone.now() - LATER)
+        pairing.expire_due()
+
+    def guess(self) -> None:
+        PairingGuard.objects.update_or_create(platform="telegram", defaults={"failures": pairing.MOST_FAILURES - 1})
+        with self.assertRaises(pairing.UnknownCode):
+            pairing.approve(by=ANN, platform="telegram", code="AAAA2222")
+
+    def paths(self) -> list[tuple[str, AuditAction, Callable[[], object]]]:
+        changed = settings.CONFIG.changed(access={"platforms": {"telegram": {"allow_all_users": True}}})
+        return [
+            (
+                "an operator allows",
+                AuditAction.RULE_ADDED,
+                lambda: rules.allow(platform="telegram", subject_id="3", by=ANN),
+            ),
+            ("an operator bans", AuditAction.RULE_ADDED, lambda: rules.deny(platform="", subject_id="4", by=ANN)),
+            (
+                "an operator changes a rule",
+                AuditAction.RULE_CHANGED,
+                lambda: rules.allow(platform="telegram", subject_id="1", by=ANN, note="new"),
+            ),
+            (
+                "an operator takes a rule back",
+                AuditAction.RULE_REMOVED,
+                lambda: rules.remove(rule_id=self.rule.pk, by=ANN),
+            ),
+            (
+                "an operator revokes a person",
+                AuditAction.RULE_REMOVED,
+                lambda: rules.revoke(platform="telegram", user_id="3", by=ANN),
+            ),
+            ("a rule ends", AuditAction.RULE_EXPIRED, self.expire),
+            (
+                "an operator approves a pairing",
+                AuditAction.PAIRING_APPROVED,
+                lambda: pairing.approve(by=ANN, request_id=self.approved),
+            ),
+            (
+                "an operator denies a pairing",
+                AuditAction.PAIRING_DENIED,
+                lambda: pairing.deny(by=ANN, request_id=self.denied),
+            ),
+            ("a pairing ends", AuditAction.PAIRING_EXPIRED, self.expire_pairing),
+            ("a stranger asks", AuditAction.PAIRING_REQUESTED, lambda: pairing_of("14")),
+            ("an operator clears what waits", AuditAction.PAIRING_CLEARED, lambda: pairing.clear(by=ANN)),
+            ("somebody guesses codes", AuditAction.PAIRING_LOCKED, self.guess),
+            (
+                "an operator gives a role",
+                AuditAction.ROLE_CHANGED,
+                lambda: roles.change_role(user=self.staff, roles=["viewer"], by=ANN),
+            ),
+            ("somebody makes a superuser", AuditAction.ROLE_CHANGED, self._superuser),
+            (
+                "everybody is let in by the configuration",
+                AuditAction.CONFIGURATION_CHANGED,
+                lambda: configuration.note(changed, host="a"),
+            ),
+        ]
+
+    def _superuser(self) -> None:
+        User.objects.create_superuser("eve")
+        roles.note_elsewhere()
+
+    def test_each_path_writes_exactly_one_row(self) -> None:
+        for what, action, change in self.paths():
+            with self.subTest(what):
+                before = AuditEntry.objects.count()
+                change()
+                rows = AuditEntry.objects.filter(pk__gt=before)
+                self.assertEqual([row.action for row in rows], [action])
+        self.assertEqual(verify().faults, [])
+
+    def test_every_action_that_the_audit_knows_has_a_path(self) -> None:
+        self.assertEqual({action for _, action, _ in self.paths()}, set(AuditAction))
