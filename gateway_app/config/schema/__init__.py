@@ -13,6 +13,7 @@ from .access import Access, Limits
 from .agent import Agents
 from .fleet import Fleet
 from .health import Health
+from .mcp import Mcp
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Sessions, Turns
 from .platforms import Platforms
@@ -41,6 +42,7 @@ class Config(Section):
     turns: Turns
     model: Model
     tools: Tools
+    mcp: Mcp
     sessions: Sessions
     delivery: Delivery
     listeners: Listeners
