@@ -180,8 +180,8 @@ class Connection:
             if not isinstance(error, McpProblem):
                 log.error("MCP server %s: a call failed with %s.", self.server.name, type(error).__name__)
                 raise McpProblem("the call failed", effect=Effect.UNKNOWN)
-            if self.server.url and error.effect is Effect.ANSWERED:
-                self._attention.set()
+            if self.server.url:
+                self._attention.set()  # it may be gone, or know nothing of this session any more
             raise error
         finally:
             task.cancel()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from gateway_app.agent.registry import Registry, ToolError
+from gateway_app.agent.registry import Tool, ToolError
 from gateway_app.config.schema.mcp import McpServer
 from gateway_app.fleet.ports import PRIVATE_PORTS, refusal
 from gateway_app.mcp.connection import Connection
@@ -23,6 +23,8 @@ from gateway_app.mcp.pool import Pool
 from tests.processes import ROOT
 
 PEERS = Path(ROOT) / "tests" / "peers"
+PYTHONPATH = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+"""For a server's process, which has no environment of the gateway's: where this one finds its packages."""
 START_SECONDS = 60.0
 """For a Python process with the SDK, on a machine with much else to do."""
 
@@ -84,18 +86,19 @@ class Session:
     def __init__(self, pool: Pool, connection: Connection) -> None:
         self.pool = pool
         self.connection = connection
+        self._known: dict[str, Tool] = {}
 
     @property
     def names(self) -> list[str]:
         return [tool.name for tool in self.pool.tools(self.connection.server.name)]
 
     async def call(self, tool: str, **arguments: Any) -> str:
-        """The result of a call, without the line that says whose it is; an error's text."""
-        registry = Registry(self.pool.tools(self.connection.server.name))
-        name = f"mcp_{self.connection.server.slug}_{tool}"
-        handler = registry._tools[name].handler
+        """The result of a call, without the line that says whose it is; an error's text. A tool that was there once
+        may be called, as a turn does that began then.
+        """
+        self._known |= {each.name: each for each in self.pool.tools(self.connection.server.name)}
         try:
-            text: str = await handler(arguments)
+            text = await self._known[f"mcp_{self.connection.server.slug}_{tool}"].handler(arguments)
         except ToolError as error:
             return str(error)
         return text.partition("\n\n")[2]
