@@ -58,15 +58,18 @@ class Pool:
         connection = Connection(server, on_tools=keep)
         return connection
 
-    async def connected(self, names: Sequence[str], *, seconds: float = FIRST_WAIT_SECONDS) -> list[Connection]:
-        """The connections to the servers `names`, after a wait for those that are on their way up."""
+    async def connected(self, names: Sequence[str], *, seconds: float | None = None) -> list[Connection]:
+        """The connections to the servers `names`, after a wait for those that are on their way up.
+
+        It takes `seconds` at the most, or FIRST_WAIT_SECONDS.
+        """
         found = [self._connections[name] for name in names if name in self._connections]
         for connection in found:
             connection.want()
         waits = [asyncio.create_task(connection.settled()) for connection in found if connection.is_believed_in]
         if waits:
             try:
-                await asyncio.wait(waits, timeout=seconds)
+                await asyncio.wait(waits, timeout=FIRST_WAIT_SECONDS if seconds is None else seconds)
             finally:
                 for wait in waits:
                     wait.cancel()

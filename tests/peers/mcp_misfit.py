@@ -45,7 +45,9 @@ def answer(message: dict[str, Any], faults: set[str]) -> None:
             "serverInfo": {"name": "misfit", "version": "1"},
         }
     elif method == "tools/list":
-        result = {"tools": HOSTILE if "hostile" in faults else PLAIN}
+        tools = HOSTILE if "hostile" in faults else PLAIN
+        reads = {"annotations": {"readOnlyHint": True}} if "reading" in faults else {}
+        result = {"tools": [{**tool, **reads} for tool in tools]}
     elif method == "tools/call":
         if params["name"] == "die":
             os._exit(3)

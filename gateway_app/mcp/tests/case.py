@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -107,7 +108,8 @@ class Session:
         """Waits for the connection, however often it is tried."""
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and not self.names:
-            await self.pool.connected([self.connection.server.name], seconds=0.05)
+            await self.pool.connected([self.connection.server.name])
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
