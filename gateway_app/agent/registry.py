@@ -46,6 +46,8 @@ class Tool:
     """Running it twice does no harm; one that is not is never run again after a crash."""
     is_parallel: bool = False
     """It only reads, so that it may run beside others of the same reply."""
+    needs_approval: bool = False
+    """It runs only where the person approves the call; what cannot ask does not offer it."""
     timeout_seconds: float | None = None
     """Longest that it may take; None is TOOL_TIMEOUT_SECONDS."""
 
@@ -78,6 +80,10 @@ class Registry:
     def only(self, names: frozenset[str]) -> Registry:
         """Those of the tools that are among `names`."""
         return Registry(tool for name, tool in self._tools.items() if name in names)
+
+    def joined(self, tools: Iterable[Tool]) -> Registry:
+        """These tools, and `tools` after them."""
+        return Registry([*self._tools.values(), *tools])
 
     def is_repeatable(self, name: str) -> bool:
         """Whether a call of this name may be made again; one of a tool that there is not does nothing."""

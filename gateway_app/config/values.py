@@ -6,6 +6,7 @@ from typing import Any
 
 from . import addresses
 from .catalogue import Setting, plain
+from .entries import Entry
 from .errors import cut
 from .kinds import FLAG_WORDS
 
@@ -17,6 +18,8 @@ def shown(setting: Setting, value: Any) -> str:
     """`value` of `setting` for people: a secret only as set or not, a URL without its password."""
     if value is None or value == "" or value == ():
         return "none"
+    if isinstance(value, tuple) and isinstance(value[0], Entry):
+        return ", ".join(entry.summary for entry in value)
     if isinstance(value, str) and URL in setting.kind.words:
         return addresses.shown(value)
     if setting.is_secret:

@@ -21,6 +21,7 @@ from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.routing import models_for
+from gateway_app.agent.tools import prepare as prepare_tools
 from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.agent.usage import Usage
 from gateway_app.commands.runner import run_command
@@ -211,6 +212,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as show:
+        await prepare_tools(turn.context)
 
         async def on_text(text: str) -> None:
             turn.partial = text

@@ -14,6 +14,7 @@ from .agent import Agents
 from .display import Display
 from .fleet import Fleet
 from .health import Health
+from .mcp import Mcp
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
@@ -43,6 +44,7 @@ class Config(Section):
     turns: Turns
     model: Model
     tools: Tools
+    mcp: Mcp
     sessions: Sessions
     session_reset: SessionReset
     delivery: Delivery

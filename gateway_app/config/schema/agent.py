@@ -14,7 +14,8 @@ class PlatformAgent(Section):
     heading = "The agent on one platform"
 
     tools: Words = setting("{P}_TOOLS", ("*",), is_live=True)
-    """Tools that the agent may call in this platform's chats, by name; `*` is all that there are."""
+    """Tools that the agent may call in this platform's chats, by name; `*` is all that there are, `mcp_time_*` all that
+    begin so."""
     model: Text = setting("{P}_MODEL", is_live=True)
     """The model that answers on this platform. Empty: HERMES_MODEL."""
     channel_overrides: ChannelOverrides = setting("{P}_CHANNEL_OVERRIDES", (), is_live=True)

@@ -17,7 +17,7 @@ class Tools(Section):
     result_max_chars: Whole = setting("HERMES_TOOL_RESULT_MAX_CHARS", 20_000, least=500)
     """Longest result that the model gets whole; of a longer one it gets the two ends, and may look at the rest."""
     disabled: Words = setting("HERMES_TOOLS_DISABLED", (), is_live=True)
-    """Tools that the agent may not call anywhere, by name."""
+    """Tools that the agent may not call anywhere, by name; `mcp_time_*` is all that begin so."""
     web_fetch_private_hosts: Words = setting("HERMES_WEB_FETCH_PRIVATE_HOSTS", (), is_live=True)
     """Hosts of your own network, `name` or `name:port`, that the agent may fetch pages from. Everything that can be
     reached there is then shown to whoever may speak to it. All other private addresses are refused."""
