@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import importlib
 import logging
 import random
@@ -98,7 +99,8 @@ class Connection:
         if self._task is None and not self._is_closed and self._wanted_at >= self._not_before:
             self.state, self._reason = State.CONNECTING, ""
             self._settled, self._over, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
-            self._task = asyncio.create_task(self._run(), name=f"mcp {self.server.name}")
+            # In a context of its own: it outlives the turn that it was started for.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def settled(self) -> None:
         """Waits for the end of the attempt under way."""
