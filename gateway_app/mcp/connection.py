@@ -115,11 +115,7 @@ class Connection:
                 return await self._call(await self._connected(), tool, arguments)
             except SessionGone as gone:
                 self._end(str(gone))
-            try:
-                return await self._call(await self._connected(), tool, arguments)
-            except SessionGone as gone:
-                self._end(str(gone))
-                raise
+            return await self._call(await self._connected(), tool, arguments)
 
     def masked(self, text: str) -> str:
         """`text` without the secrets that the server was given."""
@@ -199,18 +195,19 @@ class Connection:
             # Importing the SDK takes a second, in which the other turns go on.
             module = await asyncio.to_thread(importlib.import_module, "gateway_app.mcp.client")
             async with contextlib.AsyncExitStack() as stack:
-                async with asyncio.timeout(self.server.connect_timeout):
-                    opened = module.opened(self.server, access, on_end=self._end, on_change=self._attention.set)
-                    client: OpenClient = await stack.enter_async_context(opened)
-                    self.about = client.server
-                    tools = await client.tools()
+                try:
+                    async with asyncio.timeout(self.server.connect_timeout):
+                        opened = module.opened(self.server, access, on_end=self._end, on_change=self._attention.set)
+                        client: OpenClient = await stack.enter_async_context(opened)
+                        self.about = client.server
+                        tools = await client.tools()
+                except TimeoutError:
+                    raise McpProblem(f"it did not answer within {self.server.connect_timeout:g} s") from None
                 self._client, up_at = client, time.monotonic()
                 self._take(tools)
                 await self._serve(client)
         except McpProblem as found:
             problem = str(found)
-        except TimeoutError:
-            problem = f"it did not answer within {self.server.connect_timeout:g} s"
         except asyncio.CancelledError:
             problem = "the connection was closed"
             raise
