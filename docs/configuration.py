@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 from gateway_app.config import values
-from gateway_app.config.catalogue import BY_VARIABLE, PER_PLATFORM, PLATFORM_DEFAULTS, SETTINGS, Setting
+from gateway_app.config.catalogue import BY_VARIABLE, PER_PLATFORM, PLATFORM_DEFAULTS, SETTINGS, Setting, plain
+from gateway_app.config.entries import Entry
+from gateway_app.config.kinds import Kind
 from gateway_app.config.schema.platforms import PLATFORMS
 
 UNITS = {"SECONDS": "seconds", "BYTES": "bytes", "CHARS": "characters", "TOKENS": "tokens", "DAYS": "days"}
@@ -35,6 +37,11 @@ platforms:
 
 limits:
   sender_per_minute: 30
+
+mcp_servers:
+  time:
+    command: uvx
+    args: [mcp-server-time]
 """
 
 SOURCES = f"""\
@@ -102,6 +109,29 @@ def page(note: str) -> str:
             lines.append(f"`<platform>` is one of {names}; in a variable it is in capitals.\n\n")
         lines.append("| Variable | Key | Value | Default | Live | What it is for |\n|---|---|---|---|---|---|\n")
         lines += [_setting(setting) for setting in settings]
+        lines += [_entry(setting, setting.entry) for setting in settings if setting.entry]
+    return "".join(lines)
+
+
+def _entry(setting: Setting, entry: type[Entry]) -> str:
+    """What may stand under each name of a mapping."""
+    about = " ".join((entry.__doc__ or "").split())
+    lines = [
+        f"\n`{setting.keys[0]}.<name>`: {about}\n\n",
+        "| Key | Value | Default | What it is for |\n|---|---|---|---|\n",
+    ]
+    for name, field in entry.model_fields.items():
+        if name == "name":
+            continue
+        kind = next(item for item in field.metadata if isinstance(item, Kind))
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, bool):
+            words = str(default).lower()
+        elif isinstance(default, int):
+            words = plain(default)
+        else:
+            words = ", ".join(f"`{item}`" for item in default) or "none"
+        lines.append(row(f"`{name}`", kind.words, words, " ".join((field.description or "").split())))
     return "".join(lines)
 
 

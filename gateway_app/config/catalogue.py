@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
+from .entries import Entry
 from .kinds import Kind
 from .schema import Config
 from .schema.access import PlatformAccess
@@ -73,6 +74,12 @@ class Setting:
     @property
     def kind(self) -> Kind:
         return next(item for item in self.field.metadata if isinstance(item, Kind))
+
+    @property
+    def entry(self) -> type[Entry] | None:
+        """What stands under each name, where the setting is a mapping of free names to settings of their own."""
+        kinds = get_args(self.field.annotation)
+        return kinds[0] if kinds and isinstance(kinds[0], type) and issubclass(kinds[0], Entry) else None
 
     @property
     def text(self) -> str:

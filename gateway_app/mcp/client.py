@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from gateway_app.config.schema.mcp import McpServer
 
+from .contents import flat
 from .http import http
 from .problem import Effect, McpProblem
 from .references import Access
@@ -60,12 +61,7 @@ class OpenClient:
     def server(self) -> str:
         """What the server says of itself."""
         info = self._client.server_info
-        words = f"{info.name} {info.version}" if info else "a server that does not say who it is"
-        return "".join(character if character.isprintable() else " " for character in words)[:100]
-
-    def masked(self, text: str) -> str:
-        """`text` without the secrets that the server was given."""
-        return self._access.masked(text)
+        return flat(self._access.masked(f"{info.name} {info.version}" if info else "a server without a name"))
 
     async def tools(self) -> list[Tool]:
         """All tools of the server, as it names them. Raises `McpProblem`."""
@@ -105,7 +101,9 @@ class OpenClient:
             return SessionGone("it was started anew")
         if error.code == CONNECTION_CLOSED:
             return McpProblem("it broke off", effect=Effect.UNKNOWN)
-        return McpProblem(f"{what}: {self.masked(error.message)[:LONGEST_WORDS]}", effect=Effect.ANSWERED)
+        return McpProblem(
+            f"{what}: {flat(self._access.masked(error.message), longest=LONGEST_WORDS)}", effect=Effect.ANSWERED
+        )
 
 
 @contextlib.asynccontextmanager
@@ -149,8 +147,8 @@ def _broken(error: BaseException, access: Access, refusals: list[int]) -> McpPro
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return McpProblem("it could not be reached")
     refused = f" (HTTP {refusals[-1]})" if refusals else ""
-    said = access.masked(error.message)[:LONGEST_WORDS] if isinstance(error, MCPError) else type(error).__name__
-    return McpProblem(f"the connection broke{refused}: {said}")
+    said = access.masked(error.message) if isinstance(error, MCPError) else type(error).__name__
+    return McpProblem(f"the connection broke{refused}: {flat(said, longest=LONGEST_WORDS)}")
 
 
 @contextlib.asynccontextmanager

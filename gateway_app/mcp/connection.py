@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import importlib
 import logging
 import random
@@ -98,7 +99,8 @@ class Connection:
         if self._task is None and not self._is_closed and self._wanted_at >= self._not_before:
             self.state, self._reason = State.CONNECTING, ""
             self._settled, self._over, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
-            self._task = asyncio.create_task(self._run(), name=f"mcp {self.server.name}")
+            # In a context of its own: it outlives the turn that it was started for.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def settled(self) -> None:
         """Waits for the end of the attempt under way."""
@@ -113,11 +115,7 @@ class Connection:
                 return await self._call(await self._connected(), tool, arguments)
             except SessionGone as gone:
                 self._end(str(gone))
-            try:
-                return await self._call(await self._connected(), tool, arguments)
-            except SessionGone as gone:
-                self._end(str(gone))
-                raise
+            return await self._call(await self._connected(), tool, arguments)
 
     def masked(self, text: str) -> str:
         """`text` without the secrets that the server was given."""
@@ -197,18 +195,19 @@ class Connection:
             # Importing the SDK takes a second, in which the other turns go on.
             module = await asyncio.to_thread(importlib.import_module, "gateway_app.mcp.client")
             async with contextlib.AsyncExitStack() as stack:
-                async with asyncio.timeout(self.server.connect_timeout):
-                    opened = module.opened(self.server, access, on_end=self._end, on_change=self._attention.set)
-                    client: OpenClient = await stack.enter_async_context(opened)
-                    self.about = client.server
-                    tools = await client.tools()
+                try:
+                    async with asyncio.timeout(self.server.connect_timeout):
+                        opened = module.opened(self.server, access, on_end=self._end, on_change=self._attention.set)
+                        client: OpenClient = await stack.enter_async_context(opened)
+                        self.about = client.server
+                        tools = await client.tools()
+                except TimeoutError:
+                    raise McpProblem(f"it did not answer within {self.server.connect_timeout:g} s") from None
                 self._client, up_at = client, time.monotonic()
                 self._take(tools)
                 await self._serve(client)
         except McpProblem as found:
             problem = str(found)
-        except TimeoutError:
-            problem = f"it did not answer within {self.server.connect_timeout:g} s"
         except asyncio.CancelledError:
             problem = "the connection was closed"
             raise

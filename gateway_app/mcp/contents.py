@@ -28,23 +28,24 @@ def _described(part: Any) -> Iterator[str]:
             yield part.text
         case "image" | "audio":
             article = "An image" if part.type == "image" else "A sound"
-            yield f"[{article}, {_label(part.mime_type)}, {_size(part.data)}. It cannot be shown here.]"
+            yield f"[{article}, {flat(part.mime_type)}, {_size(part.data)}. It cannot be shown here.]"
         case "resource_link":
-            about = f": {_label(part.description)}" if part.description else ""
-            yield f"[A resource that the server has: {_label(part.name)}, at {_label(str(part.uri))}{about}]"
+            about = f": {flat(part.description)}" if part.description else ""
+            yield f"[A resource that the server has: {flat(part.name)}, at {flat(str(part.uri))}{about}]"
         case "resource":
             found = part.resource
-            where = f"{_label(str(found.uri))}, {_label(found.mime_type or 'of no said kind')}"
+            where = f"{flat(str(found.uri))}, {flat(found.mime_type or 'of no said kind')}"
             if (text := getattr(found, "text", None)) is not None:
                 yield f"[A resource, {where}:]\n{text}"
             else:
                 yield f"[A resource, {where}, {_size(found.blob)}. It cannot be shown here.]"
         case other:
-            yield f"[A part of the kind {_label(other)}, which cannot be shown here.]"
+            yield f"[A part of the kind {flat(other)}, which cannot be shown here.]"
 
 
-def _label(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:LONGEST_LABEL]
+def flat(text: str, *, longest: int = LONGEST_LABEL) -> str:
+    """`text` on one line and no longer than `longest` characters, for words within our own and for the log."""
+    return "".join(character if character.isprintable() else " " for character in text[:longest])
 
 
 def _size(base64: str) -> str:

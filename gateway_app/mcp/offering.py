@@ -82,7 +82,7 @@ async def _called(connection: Connection, tool: str, args: dict[str, Any], **kwa
     try:
         result = await connection.call(tool, args)
     except McpProblem as problem:
-        log.warning("MCP server %s: a call of %.60s failed: %s.", name, tool, problem)
+        log.warning("MCP server %s: a call of %.60r failed: %s.", name, tool, problem)
         raise ToolError(f"The MCP server {name}: {problem}. {problem.effect}") from None
     text = connection.masked(contents.as_text(result))
     if result.is_error:

@@ -31,7 +31,7 @@ class Pool:
         self._servers: tuple[McpServer, ...] = ()
         self._connections: dict[str, Connection] = {}
         self._tools: dict[str, tuple[Tool, ...]] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[Connection, asyncio.Task[None]] = {}
 
     def take_up(self, servers: tuple[McpServer, ...]) -> None:
         """Holds connections to `servers` and no others. One whose configuration is another now is made anew."""
@@ -42,13 +42,17 @@ class Pool:
             if wanted.get(name) != connection.server:
                 del self._connections[name]
                 self._tools.pop(name, None)
-                task = asyncio.create_task(connection.retire())
-                self._retiring.add(task)
-                task.add_done_callback(self._retiring.discard)
+                self._retiring[connection] = asyncio.create_task(self._retire(connection))
         for name, server in wanted.items():
             if name not in self._connections:
                 self._connections[name] = self._connection(server)
         self._servers = servers
+
+    async def _retire(self, connection: Connection) -> None:
+        try:
+            await connection.retire()
+        finally:
+            del self._retiring[connection]
 
     def _connection(self, server: McpServer) -> Connection:
         def keep(listed: Sequence[Listed]) -> None:
@@ -81,9 +85,10 @@ class Pool:
 
     async def close(self) -> None:
         """Ends all connections, and the processes behind them."""
-        connections = list(self._connections.values())
+        connections = [*self._connections.values(), *self._retiring]
         self._connections.clear()
-        await asyncio.gather(*(connection.close() for connection in connections), *self._retiring)
+        await asyncio.gather(*(connection.close() for connection in connections))
+        await asyncio.gather(*self._retiring.values(), return_exceptions=True)
 
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()

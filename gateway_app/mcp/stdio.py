@@ -25,6 +25,7 @@ from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 from gateway_app.config.schema.mcp import McpServer
 from gateway_app.fleet.death import dying_with_parent
 
+from .contents import flat
 from .lines import Line, lines
 from .problem import McpProblem
 from .references import Access
@@ -180,8 +181,7 @@ async def _log(server: McpServer, process: Process, access: Access) -> None:
         count += 1
         if count <= LOG_LINES_PER_MINUTE:
             text = access.masked(line.content.decode("utf-8", "replace"))
-            shown = "".join(character if character.isprintable() else " " for character in text)
-            log.info("MCP server %s: %s", server.name, shown[:LONGEST_LOG_LINE])
+            log.info("MCP server %s: %s", server.name, flat(text, longest=LONGEST_LOG_LINE))
 
 
 async def _stop(process: Process) -> None:

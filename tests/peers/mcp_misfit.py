@@ -55,6 +55,8 @@ def answer(message: dict[str, Any], faults: set[str]) -> None:
             PLAIN.append(GROWN)
             send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         text = params["arguments"].get("text", "")
+        if "late" in faults:
+            time.sleep(1)
         if "large" in faults:
             text = "x" * 50_000_000
         result = {"content": [{"type": "text", "text": text}]}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.server
 import importlib.util
 import json
 import threading
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
-from unittest import mock
+from unittest import TestCase, mock
 
 from django.test import SimpleTestCase
 
@@ -113,6 +115,18 @@ class HttpTests(SimpleTestCase):
             asyncio.run(talk())
 
 
+def served(test: TestCase, handler: Any, **values: Any) -> tuple[str, Any]:
+    """Serves `handler` with `values` as its own for the test. Returns the address and the handler."""
+    own = type("Handler", (handler,), values)
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), own)
+    httpd.daemon_threads = True
+    httpd.handle_error = lambda *_: None  # a client that breaks off is what some tests want
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    test.addCleanup(httpd.server_close)
+    test.addCleanup(httpd.shutdown)
+    return f"http://127.0.0.1:{httpd.server_address[1]}", own
+
+
 class Misleading(http.server.BaseHTTPRequestHandler):
     """Sends whoever comes somewhere else, or away."""
 
@@ -136,14 +150,6 @@ class Misleading(http.server.BaseHTTPRequestHandler):
 
 
 class MisleadingTests(SimpleTestCase):
-    def serve(self, **values: Any) -> tuple[str, type[Misleading]]:
-        handler = type("Handler", (Misleading,), {"seen": [], **values})
-        httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        self.addCleanup(httpd.server_close)
-        self.addCleanup(httpd.shutdown)
-        return f"http://127.0.0.1:{httpd.server_address[1]}", handler
-
     def problem(self, url: str) -> str:
         async def connect() -> str:
             headers = {"Authorization": "Bearer swordfish-1"}
@@ -156,18 +162,97 @@ class MisleadingTests(SimpleTestCase):
         return found
 
     def test_nobody_is_followed_to_another_host_and_no_header_gets_there(self) -> None:
-        other, there = self.serve(status=200)
-        url, here = self.serve(location=f"{other}/mcp")
+        other, there = served(self, Misleading, seen=[], status=200)
+        url, here = served(self, Misleading, seen=[], location=f"{other}/mcp")
         self.assertIn("redirect", self.problem(url).lower())
         self.assertEqual(there.seen, [])
         self.assertIn("Bearer swordfish-1", here.seen[0])
 
     def test_a_refusal_is_named_by_its_status(self) -> None:
-        url, _ = self.serve(status=401)
+        url, _ = served(self, Misleading, seen=[], status=401)
         self.assertIn("(HTTP 401)", self.problem(url))
 
     def test_an_address_where_nobody_listens_is_a_problem_with_a_name(self) -> None:
         self.assertEqual(self.problem("http://127.0.0.1:9"), "it could not be reached")
+
+
+class Forgetful(http.server.BaseHTTPRequestHandler):
+    """A server of the protocol's older version that answers in JSON, and forgets its sessions when it is told to."""
+
+    session: ClassVar[int] = 1
+    calls: ClassVar[list[str]] = []
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = message.get("params", {}).get("name", "")
+        if message["method"] == "initialize":
+            version = message["params"]["protocolVersion"]
+            about = {"name": "forgetful", "version": "1"}
+            self.answer(message, {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about})
+        elif self.headers.get("Mcp-Session-Id") != str(type(self).session):
+            self.send(404)
+        elif message["method"] == "tools/list":
+            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("say", "large", "packed")]
+            self.answer(message, {"tools": tools})
+        elif message["method"] == "tools/call":
+            self.calls.append(name)
+            text = "x" * 9_000_000 if name == "large" else f"call {len(self.calls)}"
+            self.answer(message, {"content": [{"type": "text", "text": text}]}, is_packed=name == "packed")
+        else:
+            self.send(202)
+
+    def do_GET(self) -> None:
+        self.send(405)
+
+    do_DELETE = do_GET
+
+    def answer(self, message: dict[str, Any], result: dict[str, Any], *, is_packed: bool = False) -> None:
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+        self.send(
+            200, gzip.compress(body) if is_packed else body, **({"Content-Encoding": "gzip"} if is_packed else {})
+        )
+
+    def send(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Mcp-Session-Id", str(type(self).session))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class ForgetfulTests(SimpleTestCase):
+    def talk(self, coroutine: Callable[[Session, type[Forgetful]], Coroutine[Any, Any, None]]) -> None:
+        url, handler = served(self, Forgetful, calls=[])
+
+        async def run() -> None:
+            async with connected(server("web", url=f"{url}/mcp", timeout=20)) as session:
+                await coroutine(session, handler)
+
+        with self.assertLogs("gateway_app", "INFO"):
+            asyncio.run(run())
+
+    def test_a_call_that_a_server_without_memory_of_us_did_not_take_is_made_once_it_knows_us_again(self) -> None:
+        async def run(session: Session, handler: type[Forgetful]) -> None:
+            self.assertEqual(await session.call("say"), "call 1")
+            handler.session += 1
+            self.assertEqual(await session.call("say"), "call 2")
+            self.assertEqual(handler.calls, ["say", "say"])
+
+        self.talk(run)
+
+    def test_an_answer_that_is_too_large_or_packed_fails_one_call_and_not_the_connection(self) -> None:
+        async def run(session: Session, handler: type[Forgetful]) -> None:
+            for name in ("large", "packed"):
+                self.assertIn("packed, or larger than 8,388,608 bytes. The call was made.", await session.call(name))
+            self.assertEqual(await session.call("say"), "call 3")
+
+        self.talk(run)
 
 
 class TimeServerTests(SimpleTestCase):
