@@ -1,4 +1,4 @@
-"""The test case of the agent's loop: tools that are counted, and scripts that call them."""
+"""What tests of the agent's loop share: tools that are counted, and calls for the model's script."""
 
 from __future__ import annotations
 

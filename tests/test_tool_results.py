@@ -1,4 +1,4 @@
-"""What becomes of a tool's result in the pipeline: faults, time-outs, and results that are too long."""
+"""What becomes of a tool's result: failures, time-outs, and results that are too long."""
 
 from __future__ import annotations
 
@@ -10,9 +10,37 @@ from unittest import mock
 from django.test import override_settings
 
 from gateway_app.agent.registry import ToolError
-from gateway_app.models import ToolOutput, Turn
+from gateway_app.models import ToolOutput, TranscriptMessage, Turn
 from tests import pipeline
 from tests.agent_case import AgentCase, calls
+
+
+class ContextTests(AgentCase):
+    def test_results_that_are_too_much_for_the_model_are_cut_for_the_request_and_kept_in_the_transcript(self) -> None:
+        async def book(args: dict[str, Any], **kwargs: Any) -> str:
+            return "x" * 10_000
+
+        self.use(book)
+        self.model.script.add(tool_calls=calls("tool", "tool"))
+        self.model.script.add(times=2, status=400, error={"code": "context_length_exceeded"})
+        self.model.script.add(answer="Enough.")
+        pipeline.accept("go")
+        with self.assertLogs("gateway_app"):
+            self.answer()
+        self.assertEqual(self.platform.texts, ["Enough."])
+        for result in self.results():
+            self.assertTrue(result.startswith("x" * 2500))
+            self.assertIn("Cut here", result)
+            self.assertLess(len(result), 2700)
+        kept = TranscriptMessage.objects.filter(role="tool").values_list("content", flat=True)
+        self.assertEqual([len(text) for text in kept], [10_000, 10_000])
+
+    def test_where_nothing_is_left_to_cut_the_person_is_told(self) -> None:
+        self.model.script.add(times=None, status=400, error={"code": "context_length_exceeded"})
+        pipeline.accept("go")
+        self.answer()
+        self.assertIn("too long for the language model", self.platform.texts[0])
+        self.assertEqual(self.model.stats["calls"], 1)
 
 
 class ToolFaultTests(AgentCase):
