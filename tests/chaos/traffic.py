@@ -152,9 +152,11 @@ class Traffic:
         for chat in self.chats:
             total += chat.tally()
         ((accepted,),) = self.rows("SELECT count(*) FROM gateway_app_inboundmessage WHERE user_id IN {users}")
+        # Of all parts in these chats: what answers a control command belongs to no turn.
         ((unknown,),) = self.rows(
-            "SELECT coalesce(sum(unknown_outcomes), 0) FROM gateway_app_outboundpart WHERE turn_id IN"
-            " (SELECT turn_id FROM gateway_app_inboundmessage WHERE user_id IN {users})"
+            "SELECT coalesce(sum(unknown_outcomes), 0) FROM gateway_app_outboundpart WHERE lane_id IN"
+            " (SELECT lane_id FROM gateway_app_outboundpart WHERE turn_id IN"
+            " (SELECT turn_id FROM gateway_app_inboundmessage WHERE user_id IN {users}))"
         )
         lost = accepted - total.answered
         return total + Tally(accepted=accepted, lost=lost, unknown=unknown, crossed=self.crossed_sessions())

@@ -76,9 +76,9 @@ def call_tools(fleet: Fleet, *all_traffic: Traffic) -> None:
     )
 
 
-@scenario("A worker is killed while it stops a turn, before the end of that turn is a row")
+@scenario("A worker is killed while it stops a turn, before the end of that turn is a row", unknown=UNDER_WAY)
 def killed_in_a_stop(fleet: Fleet) -> Tally:
-    """The next one stops the turn too, and does not begin it again."""
+    """The next one stops the turn too, and does not begin it again. What may be under way is the word on the stop."""
     fleet.model.script.set(default=NEVER)
     traffic = Stopping(fleet)
     traffic.write()
