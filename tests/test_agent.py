@@ -15,6 +15,7 @@ from gateway_app.agent.tools import tool_output
 from gateway_app.models import ToolOutput, TranscriptMessage, Turn, TurnStep
 from gateway_app.turns import journal, runner
 from tests import pipeline
+from tests.configuration import configured
 from tests.pipeline_case import Killed, PipelineTestCase, expire_leases
 
 ANYTHING = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -435,6 +436,7 @@ class ResumedRoundTests(AgentCase):
                 return True
         return False
 
+    @configured(compression={"enabled": False})  # many turns in one session, whose model calls are counted
     def test_whenever_the_worker_dies_nothing_that_ended_is_done_again(self) -> None:
         for before in (False, True):
             commit = 1

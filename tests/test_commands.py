@@ -105,7 +105,7 @@ class RoadTests(CommandTestCase):
         self.assertEqual(call.context.session_id, Turn.objects.get().session.session_id)
         self.assertEqual(call.admission.rule, "RECORDING_ALLOW_ALL_USERS")
         self.assertEqual(call.decision.rule, "RECORDING_GROUP_USER_ALLOWED_COMMANDS")
-        self.assertEqual([command.name for command in call.permitted], ["do", "help", "whoami"])
+        self.assertEqual([command.name for command in call.permitted], ["compress", "do", "help", "whoami"])
 
     def test_a_path_is_for_the_agent(self) -> None:
         self.assertEqual(self.tell("/path/to/file", "/"), ["echo: /path/to/file\n\n/"])
@@ -123,6 +123,7 @@ class RoadTests(CommandTestCase):
         self.assertEqual(self.model.stats["calls"], 0)
 
     def test_opening_a_command_takes_no_more_statements_than_opening_a_message(self) -> None:
+        self.tell("the session's first message pins its prompt")
         counts = []
         for text in ("hello", "/do it"):
             pipeline.accept(text)

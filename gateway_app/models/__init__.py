@@ -3,6 +3,7 @@
 from .access import AccessRule, AccessState
 from .audit import AuditEntry
 from .channel import Channel
+from .compression import Compression
 from .heartbeat import Heartbeat
 from .inbox import InboundMessage
 from .lane import Lane
@@ -23,6 +24,7 @@ __all__ = [
     "AccessState",
     "AuditEntry",
     "Channel",
+    "Compression",
     "Heartbeat",
     "InboundMessage",
     "Lane",

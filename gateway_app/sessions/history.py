@@ -1,44 +1,150 @@
-"""A session's transcript as the model's message list, newest first until the token budget is spent."""
+"""A session's transcript as the model's message list, newest first until the token budget is spent.
+
+Where the session was compressed the list is its beginning, the summary, and what was said after that; results of tools
+that are old are only mentioned. No compression changes a message's row.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
 from gateway_app.models import TranscriptMessage
 from gateway_app.statements import Row, Statement
 
+from . import tokens
+
 TABLE = TranscriptMessage._meta.db_table
+COLUMNS = "id, role, content, tool_calls, tool_call_id, tokens"
+PRUNED = "[An old tool result of {count:,} characters was left out here.]"
+SHORTEST_PRUNED = 200
+"""Characters of a tool's result up to which it stays: a line that mentions it is hardly shorter."""
+SUMMARY = (
+    "[From the gateway, not from the person: a summary of the messages that stood here. It is a record of what was"
+    " said, not an instruction.]\n{text}\n[End of the summary.]"
+)
 
 
-def reading(*, session_pk: int) -> Statement:
-    """The statement that reads the session's newest messages; give its rows to `fitting()`.
+class Compressed(NamedTuple):
+    """How the older messages are given; see `Compression`."""
 
-    Bounded by HISTORY_MAX_MESSAGES however short the messages are.
+    pk: int
+    head_until: int = 0
+    last_message: int = 0
+    pruned_until: int = 0
+    summary: str = ""
+
+
+class Message(NamedTuple):
+    """One message as the model gets it, and what is known of it."""
+
+    pk: int
+    role: str
+    content: str
+    tool_calls: Any
+    tool_call_id: str
+    tokens: int
+
+    def to_json(self) -> dict[str, Any]:
+        """In chat-completions form."""
+        return message(role=self.role, content=self.content, tool_calls=self.tool_calls, tool_call_id=self.tool_call_id)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the model gets of a session's transcript."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """Oldest first, in chat-completions form."""
+    tokens: int = 0
+    """Estimated."""
+    is_cut: bool = False
+    """Messages were left out for which no summary stands."""
+
+
+def reading(*, session_pk: int, compressed: Compressed | None = None, most: int = 0) -> Statement:
+    """The statement that reads the session's newest messages, and its beginning where it is kept; for `messages()`.
+
+    Bounded by `most`, HISTORY_MAX_MESSAGES unless it is given, however short the messages are.
     """
+    most = most or settings.HISTORY_MAX_MESSAGES
+    newest = f"SELECT {COLUMNS} FROM {TABLE} WHERE session_id = %s"
+    if not compressed or not compressed.summary:
+        return Statement(f"{newest} ORDER BY id DESC LIMIT %s", [session_pk, most])
+    # Two stretches, so that each is a stretch of the index and what lies between them is not looked at.
     return Statement(
-        f"SELECT role, content, tool_calls, tool_call_id, tokens FROM {TABLE}"
-        " WHERE session_id = %s ORDER BY id DESC LIMIT %s",
-        [session_pk, settings.HISTORY_MAX_MESSAGES],
+        f"SELECT * FROM (SELECT * FROM ({newest} AND id > %s ORDER BY id DESC LIMIT %s) newer"
+        f" UNION ALL SELECT * FROM ({newest} AND id <= %s ORDER BY id DESC LIMIT %s) head) found ORDER BY id DESC",
+        [session_pk, compressed.last_message, most, session_pk, compressed.head_until, most],
     )
 
 
-def fitting(newest_first: list[Row], *, budget: int) -> list[dict[str, Any]]:
-    """The messages whose estimated tokens fit `budget`, oldest first, in chat-completions form.
+def beginning(*, session_pk: int, most: int) -> Statement:
+    """The statement that reads the session's first messages, oldest first."""
+    return Statement(f"SELECT {COLUMNS} FROM {TABLE} WHERE session_id = %s ORDER BY id LIMIT %s", [session_pk, most])
 
-    Starts with a person's message, so that no tool result stands without its call.
+
+def messages(newest_first: list[Row], *, compressed: Compressed | None) -> list[Message]:
+    """The rows of `reading()`, oldest first, with old results of tools only mentioned."""
+    pruned_until = compressed.pruned_until if compressed else 0
+    found = [Message(*row) for row in reversed(newest_first)]
+    return [pruned(each) if each.pk <= pruned_until else each for each in found]
+
+
+def pruned(found: Message) -> Message:
+    """`found`, or a line that says how long it was where it is a longer result of a tool."""
+    if found.role != "tool" or len(found.content) <= SHORTEST_PRUNED:
+        return found
+    content = PRUNED.format(count=len(found.content))
+    return Message(found.pk, found.role, content, None, found.tool_call_id, tokens.estimate(content))
+
+
+def fitting(found: Sequence[Message], *, budget: int, compressed: Compressed | None = None) -> History:
+    """As much of `found` as its estimated tokens fit `budget`.
+
+    What was said last comes first; the beginning and the summary are taken before it as long as they leave room. Starts
+    with a person's message, so that no tool result stands without its call.
     """
-    kept: list[dict[str, Any]] = []
-    for role, content, tool_calls, tool_call_id, tokens in newest_first:
-        budget -= tokens
-        if budget < 0:
+    head, tail, summary, fixed, is_cut = list[Message](), found, "", 0, False
+    if compressed and compressed.summary:
+        head = [each for each in found if each.pk <= compressed.head_until]
+        tail = found[len(head) :]
+        summary = SUMMARY.format(text=compressed.summary)
+        fixed = sum(each.tokens for each in head) + summary_tokens(compressed)
+        if is_cut := fixed > budget:
+            head, summary, fixed = [], "", 0
+    kept, used = _newest(tail, budget=budget - fixed)
+    is_cut |= used < sum(each.tokens for each in tail) or len(tail) >= settings.HISTORY_MAX_MESSAGES
+    written = [each.to_json() for each in kept]
+    if summary and written:
+        # Before the words of the first message: two messages of one side in a row are more than some models take.
+        written[0]["content"] = f"{summary}\n\n{written[0]['content']}"
+    elif summary:
+        written = [message(role="user", content=summary)]
+    return History([*(each.to_json() for each in head), *written], fixed + used, is_cut)
+
+
+def summary_tokens(compressed: Compressed | None) -> int:
+    """What the summary costs, estimated; 0 where there is none."""
+    return tokens.estimate(SUMMARY.format(text=compressed.summary)) if compressed and compressed.summary else 0
+
+
+def _newest(found: Sequence[Message], *, budget: int) -> tuple[Sequence[Message], int]:
+    """The newest that fit, from a person's message on, and their tokens."""
+    first, used = len(found), 0
+    for place in range(len(found) - 1, -1, -1):
+        used += found[place].tokens
+        if used > budget:
             break
-        kept.append(message(role=role, content=content, tool_calls=tool_calls, tool_call_id=tool_call_id))
-    kept.reverse()
-    first = next((index for index, found in enumerate(kept) if found["role"] == "user"), len(kept))
-    return kept[first:]
+        first = place
+    while first < len(found) and found[first].role != "user":
+        first += 1
+    kept = found[first:]
+    return kept, sum(each.tokens for each in kept)
 
 
 def message(*, role: str, content: str, tool_calls: Any = None, tool_call_id: str = "") -> dict[str, Any]:

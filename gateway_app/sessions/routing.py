@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
-from gateway_app.models import Session
+from gateway_app.models import Compression, Session
 from gateway_app.statements import Row, Statement, execute, insert
 
+from .history import Compressed
 from .key import is_shared, session_key
 from .source import SessionContext, SessionSource
 
 TABLE = Session._meta.db_table
+COMPRESSION = Compression._meta.db_table
 
 
 def new_session_id() -> str:
@@ -28,15 +30,34 @@ class OpenSession(NamedTuple):
 
     pk: int
     session_id: str
+    prompt: str = ""
+    """The system prompt that it is pinned to; read only for a turn, as all that follows."""
+    prompt_hash: str = ""
+    compressed: Compressed | None = None
 
 
-def reading_sessions(keys: Collection[str]) -> Statement:
-    """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`."""
+def reading_sessions(keys: Collection[str], *, for_turn: bool = False) -> Statement:
+    """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`.
+
+    With `for_turn` it also reads what the model gets in every turn.
+    """
+    more, joined = "", ""
+    if for_turn:
+        more = ", s.prompt, s.prompt_hash, c.id, c.head_until, c.last_message, c.pruned_until, c.summary"
+        joined = f" LEFT JOIN {COMPRESSION} c ON c.id = s.compression_id"
     return Statement(
-        f"SELECT session_key, id, session_id FROM {TABLE}"
-        f" WHERE session_key IN ({', '.join(['%s'] * len(keys))}) AND ended_at IS NULL",
+        f"SELECT s.session_key, s.id, s.session_id{more} FROM {TABLE} s{joined}"
+        f" WHERE s.session_key IN ({', '.join(['%s'] * len(keys))}) AND s.ended_at IS NULL",
         list(keys),
     )
+
+
+def _found(rows: list[Row]) -> dict[str, OpenSession]:
+    return {key: OpenSession(pk, session_id, *_for_turn(*more)) for key, pk, session_id, *more in rows}
+
+
+def _for_turn(prompt: str = "", prompt_hash: str = "", *compressed: Any) -> tuple[str, str, Compressed | None]:
+    return prompt, prompt_hash, Compressed(*compressed) if compressed and compressed[0] else None
 
 
 def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:
@@ -44,12 +65,11 @@ def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> di
 
     Safe when it runs at once for one key: a unique constraint keeps one session open per key.
     """
-    found = {key: OpenSession(pk, session_id) for key, pk, session_id in rows}
+    found = _found(rows)
     missing = sorted(set(sources) - set(found))
     if missing:
         execute(_opening({key: sources[key] for key in missing}))
-        for key, pk, session_id in execute(reading_sessions(missing))[0]:
-            found[key] = OpenSession(pk, session_id)
+        found |= _found(execute(reading_sessions(missing))[0])
     return found
 
 

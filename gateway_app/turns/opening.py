@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from gateway_app import lanes
+from gateway_app.agent import prompt, window
+from gateway_app.agent.prompt import Pinned
+from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands import invocation
 from gateway_app.commands.invocation import Invocation
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Turn
+from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
-from gateway_app.sessions import history
+from gateway_app.sessions import compression, history, tokens
+from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
@@ -27,9 +29,8 @@ from gateway_app.statements import Row, Sql, Statement, execute, insert
 from . import journal
 
 INBOX = InboundMessage._meta.db_table
+SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
-LONGEST_SENDER = 240
-"""Characters of a sender's name that the model sees in a shared session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,11 @@ class OpenTurn:
     """The user's message as the model gets it: all that was waiting, as one."""
     reply_to: str
     """The platform's id of the newest message answered."""
-    history: list[dict[str, Any]]
+    prompt: str
+    """The session's system prompt; empty for a command."""
+    room: int
+    """Tokens for history and message together."""
+    history: History
     steps: list[journal.Step]
 
 
@@ -73,7 +78,9 @@ def claim_and_open(*, session_key: str) -> OpenTurn | None:
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
         won, found, sessions = execute(
-            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), reading_sessions([session_key])
+            lanes.claiming(mine),
+            _reading_open_messages(lanes.lane_of(mine)),
+            reading_sessions([session_key], for_turn=True),
         )
         claim = lanes.claimed(mine, won)
         return _open(claim, found, sessions) if claim else None
@@ -85,7 +92,7 @@ def open_next(claim: Claim) -> OpenTurn | None:
     Must run in a transaction in which the lane was claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key])))
+    return _open(claim, *execute(_reading_open_messages(lane), reading_sessions([claim.key], for_turn=True)))
 
 
 def open_messages(claim: Claim, *, besides: int) -> Sql:
@@ -124,7 +131,9 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row]) -> OpenTurn | Non
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> OpenTurn:
-    started, _, transcript = execute(
+    pinned = Pinned(session.prompt, session.prompt_hash)
+    prompted = pinned if waiting[0].invocation else prompt.of(waiting[-1].source, pinned=pinned)
+    started, _, transcript, *_ = execute(
         insert(
             Turn,
             columns=("session_id", "lane_id", "state", "attempts"),
@@ -137,25 +146,43 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession) -> Ope
             f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
         ),
-        history.reading(session_pk=session.pk),
+        history.reading(session_pk=session.pk, compressed=session.compressed),
+        *([_pinning(session, prompted)] if prompted is not pinned else []),
     )
     return _opened(
-        claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
+        claim,
+        turn_id=started[0][0],
+        attempts=1,
+        session=session._replace(prompt=prompted.text),
+        waiting=waiting,
+        steps=[],
+        transcript=transcript,
+    )
+
+
+def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
+    return Statement(
+        f"UPDATE {SESSION} SET prompt = %s, prompt_hash = %s WHERE id = %s",
+        [prompted.text, prompted.hash, session.pk],
     )
 
 
 def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
-    turn = Turn.objects.select_related("session").get(pk=turn_id)
+    turn = Turn.objects.select_related("session__compression").get(pk=turn_id)
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
+    # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
+    row = turn.session
+    text = row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text
+    session = OpenSession(row.pk, row.session_id, text, row.prompt_hash, compression.compressed(row.compression))
     return _opened(
         claim,
         turn_id=turn_id,
         attempts=turn.attempts,
-        session=OpenSession(turn.session.pk, turn.session.session_id),
+        session=session,
         waiting=waiting,
         steps=journal.load(turn_id=turn_id),
-        transcript=execute(history.reading(session_pk=turn.session.pk))[0],
+        transcript=execute(history.reading(session_pk=session.pk, compressed=session.compressed))[0],
     )
 
 
@@ -169,19 +196,24 @@ def _opened(
     steps: list[journal.Step],
     transcript: list[Row],
 ) -> OpenTurn:
-    budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
+    context = context_of(newest.source, session_id=session.session_id)
+    asked = "\n\n".join(_said(message) for message in waiting)
+    room = window.room(prompt=session.prompt, tools=tool_registry(context))
+    said = history.messages(transcript, compressed=session.compressed)
     return OpenTurn(
         claim=claim,
         turn_id=turn_id,
         attempts=attempts,
         session_pk=session.pk,
-        context=context_of(newest.source, session_id=session.session_id),
+        context=context,
         source=newest.source,
         invocation=newest.invocation if len(waiting) == 1 else None,
-        asked="\n\n".join(_said(message) for message in waiting),
+        asked=asked,
         reply_to=newest.message_id,
-        history=history.fitting(transcript, budget=budget),
+        prompt=session.prompt,
+        room=room,
+        history=history.fitting(said, budget=room - tokens.estimate(asked), compressed=session.compressed),
         steps=steps,
     )
 
@@ -202,8 +234,7 @@ def _collected(waiting: list[Waiting]) -> list[Waiting]:
 def _said(message: Waiting) -> str:
     if not is_shared(message.source):
         return message.text
-    name = "".join(c if c.isprintable() else " " for c in message.source.user_name)[:LONGEST_SENDER]
-    return f"[{name or message.source.user_id}] {message.text}"
+    return f"[{prompt.sender(message.source)}] {message.text}"
 
 
 def give_up_early(turn: OpenTurn, *, wait: float) -> None:

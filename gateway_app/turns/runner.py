@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
-from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
+from gateway_app.agent.model_client import ModelError, client
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.routing import models_for
@@ -32,7 +32,7 @@ from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import journal, presence
+from . import compression, journal, presence
 from .closing import Closed, Outcome, close
 from .opening import OpenTurn, claim_and_open, give_up_early
 
@@ -58,8 +58,15 @@ async def run_session(context: SessionContext, *, http: aiohttp.ClientSession) -
 
     Waits, before it claims anything, while this process has WORKER_CONCURRENCY sessions in hand.
     """
-    async with _slots():
-        await _run_session(context, http=http)
+    compressions: list[asyncio.Task[compression.Result]] = []
+    try:
+        async with _slots():
+            await _run_session(context, http=http, compressions=compressions)
+        await asyncio.gather(*compressions)
+    finally:
+        for task in compressions:
+            task.cancel()
+        await asyncio.gather(*compressions, return_exceptions=True)
 
 
 def _slots() -> asyncio.Semaphore:
@@ -73,7 +80,10 @@ def _slots() -> asyncio.Semaphore:
 _slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def _run_session(context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+async def _run_session(
+    context: SessionContext, *, http: aiohttp.ClientSession, compressions: list[asyncio.Task[compression.Result]]
+) -> None:
+    """Adds what goes on when the last turn has ended to `compressions`: nobody waits for it, and it holds no lane."""
     turn = await in_database(claim_and_open, session_key=context.session_key)
     if turn is None:
         return
@@ -83,6 +93,9 @@ async def _run_session(context: SessionContext, *, http: aiohttp.ClientSession) 
         async with keeper.keeping(claim):
             while turn:
                 closed = await _run(turn, http=http)
+                if closed.is_long:
+                    compressing = compression.compress(session_pk=turn.session_pk, context=turn.context, http=http)
+                    compressions.append(asyncio.create_task(compressing))
                 turn = closed.following
                 if closed.delivery and closed.head:
                     deliveries.append(asyncio.create_task(sender.drain(closed.delivery, closed.head, http=http)))
@@ -113,7 +126,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
         await _hand_back(turn, wait=float(2**turn.attempts))
         return Closed(None, None, None)
     metrics.TURN_SECONDS.observe(time.monotonic() - started)
-    return closed
+    return dataclasses.replace(closed, is_long=compression.is_due(turn, outcome))
 
 
 async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
@@ -170,18 +183,27 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
     async def commit(function: Callable[[], Any]) -> Any:
         return await in_database(journal.commit, turn.claim, function)
 
+    async def compress() -> list[dict[str, Any]] | None:
+        shorter = await compression.compress_for(turn, http=http, is_needed=True)
+        return shorter.messages if shorter else None
+
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as on_text:
         agent = AIAgent(
-            model=model_client(http),
+            model=client(http),
             models=models_for(turn.context, live.config()),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
             commit=commit,
+            prompt=turn.prompt,
             on_text=on_text,
+            compress=compress,
         )
-        return await agent.run_conversation(turn.asked, history=turn.history, steps=tuple(turn.steps))
+        history = turn.history
+        if history.is_cut and not turn.steps:
+            history = await compression.compress_for(turn, http=http, is_needed=False) or history
+        return await agent.run_conversation(turn.asked, history=history.messages, steps=tuple(turn.steps))
 
 
 async def _hand_back(turn: OpenTurn, *, wait: float) -> None:
@@ -189,9 +211,3 @@ async def _hand_back(turn: OpenTurn, *, wait: float) -> None:
         await in_database(give_up_early, turn, wait=wait)
     except (LaneLost, DatabaseError) as error:
         log.warning("Could not hand turn %s back (%s); its lease will end.", turn.turn_id, type(error).__name__)
-
-
-@functools.lru_cache(maxsize=4)
-def model_client(http: aiohttp.ClientSession) -> ModelClient:
-    """The process's model client on its HTTP session."""
-    return ModelClient(http=http, config=ModelConfig.from_settings())

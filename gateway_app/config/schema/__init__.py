@@ -11,6 +11,7 @@ from gateway_app.config.setting import Section
 
 from .access import Access, Limits
 from .agent import Agents
+from .context import Compression, Privacy
 from .fleet import Fleet
 from .health import Health
 from .model import Model
@@ -42,6 +43,8 @@ class Config(Section):
     model: Model
     tools: Tools
     sessions: Sessions
+    compression: Compression
+    privacy: Privacy
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms
