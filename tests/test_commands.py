@@ -105,7 +105,7 @@ class RoadTests(CommandTestCase):
         self.assertEqual(call.context.session_id, Turn.objects.get().session.session_id)
         self.assertEqual(call.admission.rule, "RECORDING_ALLOW_ALL_USERS")
         self.assertEqual(call.decision.rule, "RECORDING_GROUP_USER_ALLOWED_COMMANDS")
-        self.assertEqual([command.name for command in call.permitted], ["compress", "do", "help", "whoami"])
+        self.assertEqual([command.name for command in call.permitted], ["do", "help", "whoami"])
 
     def test_a_path_is_for_the_agent(self) -> None:
         self.assertEqual(self.tell("/path/to/file", "/"), ["echo: /path/to/file\n\n/"])

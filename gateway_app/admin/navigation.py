@@ -32,6 +32,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _item(request, "Sessions", "forum", "session"),
                 _item(request, "Search", "search", "transcriptmessage"),
                 _item(request, "Notes", "sticky_note_2", "memorynote"),
+                _item(request, "Summaries", "compress", "compression"),
             ],
         },
         {

@@ -131,7 +131,8 @@ def give_up(attempt: Attempt, *, wait: float) -> None:
     """Ends an attempt that came to nothing; the next may begin by itself after `wait` seconds."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {TABLE} SET compression_lease_until = NULL, compression_not_before = {clock.later()} WHERE id = %s AND compression_fence = %s",
+            f"UPDATE {TABLE} SET compression_lease_until = NULL, compression_not_before = {clock.later()}"
+            " WHERE id = %s AND compression_fence = %s",
             [wait, attempt.session_pk, attempt.fence],
         )
 

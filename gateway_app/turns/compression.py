@@ -63,16 +63,17 @@ def is_due(turn: OpenTurn, outcome: Outcome) -> bool:
     return bool(used > config.threshold * turn.room or messages > config.threshold * settings.HISTORY_MAX_MESSAGES)
 
 
-async def compress_for(turn: OpenTurn, *, http: aiohttp.ClientSession, is_needed: bool) -> History | None:
-    """Compresses the session's history while its turn waits; the history that the turn goes on with, if it did.
+async def compress_for(turn: OpenTurn, *, http: aiohttp.ClientSession, is_needed: bool) -> bool:
+    """Compresses the session's history while its turn waits, which goes on with the shorter one; whether it did.
 
     `is_needed` where a model finds the present one too long, whatever our estimate says.
     """
     most = int(NEEDED_SHARE * turn.history.tokens) if is_needed else 0
     result = await compress(session_pk=turn.session_pk, context=turn.context, http=http, most=most)
     if result is not Result.DONE:
-        return None
-    return await in_database(_read, turn)
+        return False
+    turn.history = await in_database(_read, turn)
+    return True
 
 
 def _read(turn: OpenTurn) -> History:

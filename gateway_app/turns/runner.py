@@ -184,8 +184,8 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         return await in_database(journal.commit, turn.claim, function)
 
     async def compress() -> list[dict[str, Any]] | None:
-        shorter = await compression.compress_for(turn, http=http, is_needed=True)
-        return shorter.messages if shorter else None
+        is_shorter = await compression.compress_for(turn, http=http, is_needed=True)
+        return turn.history.messages if is_shorter else None
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as on_text:
@@ -200,10 +200,9 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             on_text=on_text,
             compress=compress,
         )
-        history = turn.history
-        if history.is_cut and not turn.steps:
-            history = await compression.compress_for(turn, http=http, is_needed=False) or history
-        return await agent.run_conversation(turn.asked, history=history.messages, steps=tuple(turn.steps))
+        if turn.history.is_cut and not turn.steps:
+            await compression.compress_for(turn, http=http, is_needed=False)
+        return await agent.run_conversation(turn.asked, history=turn.history.messages, steps=tuple(turn.steps))
 
 
 async def _hand_back(turn: OpenTurn, *, wait: float) -> None:
