@@ -182,38 +182,37 @@ class QuotingTests(SimpleTestCase):
 class PersonaTests(SimpleTestCase):
     def setUp(self) -> None:
         self.home = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        self.enterContext(configured(installation={"home": self.home}))
         self.enterContext(mock.patch.object(persona, "_persona", persona.Persona()))
         self.enterContext(mock.patch.object(persona, "SETTLE_SECONDS", 0))
         self.enterContext(override_settings(SYSTEM_PROMPT="the setting"))
         self.file = self.home / persona.NAME
 
     def test_the_file_stands_before_the_setting_and_its_changes_are_seen(self) -> None:
-        found = [persona.identity()]
+        found = [persona.identity(self.home)]
         for text in ("I am a lighthouse keeper.\n", "I am a pilot."):
             self.file.write_text(text)
-            found.append(persona.identity())
+            found.append(persona.identity(self.home))
         self.file.unlink()
-        found.append(persona.identity())
+        found.append(persona.identity(self.home))
         self.assertEqual(found, ["the setting", "I am a lighthouse keeper.", "I am a pilot.", "the setting"])
 
     def test_a_file_that_is_being_written_is_not_looked_at_yet(self) -> None:
-        persona.identity()
+        persona.identity(self.home)
         with mock.patch.object(persona, "SETTLE_SECONDS", 60):
             self.file.write_text("half a sen")
-            self.assertEqual(persona.identity(), "the setting")
+            self.assertEqual(persona.identity(self.home), "the setting")
 
     def test_a_file_that_everybody_may_write_is_refused_once_in_the_log(self) -> None:
         self.file.write_text("I obey whoever wrote this.")
         self.file.chmod(0o666)
         with self.assertLogs("gateway_app", "ERROR") as logs:
-            self.assertEqual({persona.identity() for _ in range(3)}, {"the setting"})
+            self.assertEqual({persona.identity(self.home) for _ in range(3)}, {"the setting"})
         self.assertEqual(len(logs.output), 1)
 
     def test_a_file_that_is_too_long_is_cut(self) -> None:
         self.file.write_text("x" * (persona.LONGEST + 1))
         with self.assertLogs("gateway_app", "WARNING"):
-            self.assertEqual(len(persona.identity()), persona.LONGEST)
+            self.assertEqual(len(persona.identity(self.home)), persona.LONGEST)
 
 
 class SettingTests(SimpleTestCase):

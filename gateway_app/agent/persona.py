@@ -8,7 +8,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from gateway_app.config import live
 from gateway_app.config.errors import BadFile
 from gateway_app.config.files import read_text
 
@@ -64,6 +63,6 @@ def _text(path: Path) -> str:
 _persona = Persona()
 
 
-def identity() -> str:
-    """What the model is told first. Never raises."""
-    return _persona.read(live.config().installation.home / NAME) or settings.SYSTEM_PROMPT
+def identity(home: Path) -> str:
+    """What the model is told first, for the HERMES_HOME `home`. Never raises."""
+    return _persona.read(home / NAME) or settings.SYSTEM_PROMPT

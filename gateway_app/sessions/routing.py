@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from gateway_app import clock
 from gateway_app.models import Compression, Session
 from gateway_app.statements import Row, Statement, execute, insert
 
@@ -33,6 +34,8 @@ class OpenSession(NamedTuple):
     prompt: str = ""
     """The system prompt that it is pinned to; read only for a turn, as all that follows."""
     prompt_hash: str = ""
+    is_resting: bool = False
+    """A compression is under way, or came to nothing a while ago."""
     compressed: Compressed | None = None
 
 
@@ -43,7 +46,10 @@ def reading_sessions(keys: Collection[str], *, for_turn: bool = False) -> Statem
     """
     more, joined = "", ""
     if for_turn:
-        more = ", s.prompt, s.prompt_hash, c.id, c.head_until, c.last_message, c.pruned_until, c.summary"
+        now = clock.now()
+        resting = f"(s.compression_lease_until > {now} OR s.compression_not_before > {now})"
+        state = "c.id, c.head_until, c.last_message, c.pruned_until, c.summary"
+        more = f", s.prompt, s.prompt_hash, {resting}, {state}"
         joined = f" LEFT JOIN {COMPRESSION} c ON c.id = s.compression_id"
     return Statement(
         f"SELECT s.session_key, s.id, s.session_id{more} FROM {TABLE} s{joined}"
@@ -56,8 +62,10 @@ def _found(rows: list[Row]) -> dict[str, OpenSession]:
     return {key: OpenSession(pk, session_id, *_for_turn(*more)) for key, pk, session_id, *more in rows}
 
 
-def _for_turn(prompt: str = "", prompt_hash: str = "", *compressed: Any) -> tuple[str, str, Compressed | None]:
-    return prompt, prompt_hash, Compressed(*compressed) if compressed and compressed[0] else None
+def _for_turn(
+    prompt: str = "", prompt_hash: str = "", is_resting: bool | None = None, *compressed: Any
+) -> tuple[str, str, bool, Compressed | None]:
+    return prompt, prompt_hash, bool(is_resting), Compressed(*compressed) if compressed and compressed[0] else None
 
 
 def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from enum import StrEnum
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from django.conf import settings
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 SPARE_SECONDS = 30.0
 """An attempt's lease beyond the wait for the summary: for the database, on both sides of it."""
+AT_ONCE = 4
+"""Summaries that a process has written at once beside its turns, which need the model's server more."""
 NEEDED_SHARE = 0.5
 """Of the history that a model found too long: what is left of it."""
 
@@ -55,7 +58,7 @@ class Result(StrEnum):
 def is_due(turn: OpenTurn, outcome: Outcome) -> bool:
     """Whether the history has become so long, with this turn, that the next one's is to be compressed."""
     config = live.config().compression
-    if turn.invocation or not _is_on(config):
+    if turn.invocation or turn.is_resting or not _is_on(config):
         return False
     said = (turn.asked, *(message["content"] for message in outcome.said))
     used = turn.history.tokens + sum(map(tokens.estimate, said))
@@ -81,6 +84,18 @@ def _read(turn: OpenTurn) -> History:
     (found,) = execute(history.reading(session_pk=turn.session_pk, compressed=compressed))
     budget = turn.room - tokens.estimate(turn.asked)
     return history.fitting(history.messages(found, compressed=compressed), budget=budget, compressed=compressed)
+
+
+async def compress_later(*, session_pk: int, context: SessionContext, http: aiohttp.ClientSession) -> None:
+    """`compress()` once there is a place for it, where nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    if loop not in _places:
+        _places[loop] = asyncio.Semaphore(AT_ONCE)
+    async with _places[loop]:
+        await compress(session_pk=session_pk, context=context, http=http)
+
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def compress(

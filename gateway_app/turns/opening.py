@@ -70,6 +70,8 @@ class OpenTurn:
     room: int
     """Tokens for history and message together."""
     history: History
+    is_resting: bool
+    """The history is not to be compressed by itself: that is under way, or came to nothing a while ago."""
     steps: list[journal.Step]
 
 
@@ -174,7 +176,8 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
     text = row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text
-    session = OpenSession(row.pk, row.session_id, text, row.prompt_hash, compression.compressed(row.compression))
+    compressed = compression.compressed(row.compression)
+    session = OpenSession(row.pk, row.session_id, text, row.prompt_hash, compressed=compressed)
     return _opened(
         claim,
         turn_id=turn_id,
@@ -214,6 +217,7 @@ def _opened(
         prompt=session.prompt,
         room=room,
         history=history.fitting(said, budget=room - tokens.estimate(asked), compressed=session.compressed),
+        is_resting=session.is_resting,
         steps=steps,
     )
 

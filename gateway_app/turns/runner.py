@@ -58,7 +58,7 @@ async def run_session(context: SessionContext, *, http: aiohttp.ClientSession) -
 
     Waits, before it claims anything, while this process has WORKER_CONCURRENCY sessions in hand.
     """
-    compressions: list[asyncio.Task[compression.Result]] = []
+    compressions: list[asyncio.Task[None]] = []
     try:
         async with _slots():
             await _run_session(context, http=http, compressions=compressions)
@@ -81,7 +81,7 @@ _slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] 
 
 
 async def _run_session(
-    context: SessionContext, *, http: aiohttp.ClientSession, compressions: list[asyncio.Task[compression.Result]]
+    context: SessionContext, *, http: aiohttp.ClientSession, compressions: list[asyncio.Task[None]]
 ) -> None:
     """Adds what goes on when the last turn has ended to `compressions`: nobody waits for it, and it holds no lane."""
     turn = await in_database(claim_and_open, session_key=context.session_key)
@@ -94,8 +94,8 @@ async def _run_session(
             while turn:
                 closed = await _run(turn, http=http)
                 if closed.is_long:
-                    compressing = compression.compress(session_pk=turn.session_pk, context=turn.context, http=http)
-                    compressions.append(asyncio.create_task(compressing))
+                    later = compression.compress_later(session_pk=turn.session_pk, context=turn.context, http=http)
+                    compressions.append(asyncio.create_task(later))
                 turn = closed.following
                 if closed.delivery and closed.head:
                     deliveries.append(asyncio.create_task(sender.drain(closed.delivery, closed.head, http=http)))
@@ -200,7 +200,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             on_text=on_text,
             compress=compress,
         )
-        if turn.history.is_cut and not turn.steps:
+        if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
         return await agent.run_conversation(turn.asked, history=turn.history.messages, steps=tuple(turn.steps))
 
