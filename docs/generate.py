@@ -149,6 +149,7 @@ def _gauges() -> Iterator[tuple[str, str, str]]:
 def _values(metric: str, label: str) -> str:
     from gateway_app.agent.model_errors import ModelErrorKind
     from gateway_app.models.turn import TurnState
+    from gateway_app.turns.compression import Result
 
     known: dict[tuple[str, str], Iterable[str]] = {
         ("hermes_inbound", "outcome"): (
@@ -163,6 +164,9 @@ def _values(metric: str, label: str) -> str:
         ("hermes_rings", "outcome"): ("published", "failed"),
         ("hermes_turns", "outcome"): (state.value for state in TurnState if state is not TurnState.RUNNING),
         ("hermes_model_tokens", "kind"): ("prompt", "cached", "completion"),
+        ("hermes_compressions", "outcome"): (
+            result.value for result in Result if result not in (Result.BUSY, Result.OFF)
+        ),
         ("hermes_model_failures", "kind"): (kind.value for kind in ModelErrorKind),
         ("hermes_deliveries", "outcome"): ("sent", "failed", "unknown", "dead"),
     }

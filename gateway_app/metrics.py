@@ -26,5 +26,6 @@ MODEL_TOKENS = Counter(
     ["model", "kind"],
 )
 MODEL_FAILURES = Counter("hermes_model_failures", "Turns that a model failed.", ["kind"])
+COMPRESSIONS = Counter("hermes_compressions", "Attempts to sum up the older part of a conversation.", ["outcome"])
 DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
 LANES_LOST = Counter("hermes_lanes_lost", "Commits refused because another worker had claimed the lane.")

@@ -10,6 +10,7 @@ from gateway_app.models import Turn, TurnStep
 from gateway_app.turns import journal
 from tests import pipeline
 from tests.agent_case import AgentCase, calls
+from tests.configuration import configured
 from tests.pipeline_case import Killed, expire_leases
 
 
@@ -47,6 +48,7 @@ class ResumedRoundTests(AgentCase):
                 return True
         return False
 
+    @configured(compression={"enabled": False})  # many turns in one session, whose model calls are counted
     def test_whenever_the_worker_dies_nothing_that_ended_is_done_again(self) -> None:
         for before in (False, True):
             commit = 1

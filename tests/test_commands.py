@@ -128,6 +128,7 @@ class RoadTests(CommandTestCase):
         self.assertEqual(self.model.stats["calls"], 0)
 
     def test_opening_a_command_takes_no_more_statements_than_opening_a_message(self) -> None:
+        self.tell("the session's first message pins its prompt")
         counts = []
         for text in ("hello", "/do it"):
             pipeline.accept(text)

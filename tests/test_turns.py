@@ -23,6 +23,7 @@ from gateway_app.worker import database
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import close_http_session, http_session
 from tests import pipeline
+from tests.configuration import configured
 from tests.pipeline_case import Killed, PipelineTestCase, expire_leases
 
 
@@ -47,7 +48,8 @@ class AnsweredTurnTests(PipelineTestCase):
         messages = self.model.requests[-1]["body"]["messages"]
         self.assertEqual([message["content"] for message in messages[1:]], ["one", "echo: one", "two"])
 
-    @override_settings(MODEL_CONTEXT_TOKENS=512, MODEL_MAX_OUTPUT_TOKENS=16)
+    @configured(compression={"enabled": False})
+    @override_settings(MODEL_CONTEXT_TOKENS=768, MODEL_MAX_OUTPUT_TOKENS=16, MODEL_TOOLS=False)
     def test_history_beyond_the_token_budget_is_left_out_oldest_first(self) -> None:
         for number in range(6):
             pipeline.accept(f"{number} " + "word " * 60)

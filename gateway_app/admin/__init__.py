@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     account,
     audit,
     channel,
+    compression,
     heartbeat,
     inbox,
     lane,

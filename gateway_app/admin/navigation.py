@@ -33,6 +33,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _item(request, "Search", "search", "transcriptmessage"),
                 _item(request, "Notes", "sticky_note_2", "memorynote"),
                 _item(request, "Memory flushes", "save", "memoryflush"),
+                _item(request, "Summaries", "compress", "compression"),
             ],
         },
         {

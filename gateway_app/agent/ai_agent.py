@@ -10,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 
-from gateway_app import metrics
 from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
@@ -19,12 +18,14 @@ from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, T
 from .registry import Registry
 from .results import Result, presented
 from .tool_round import Record, Repeats, ToolRound
-from .usage import Usage
+from .usage import Usage, count
 
 log = logging.getLogger(__name__)
 
 Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function of a tool in the database, in a fenced transaction: a worker that lost the turn changes nothing."""
+Compress = Callable[[], Awaitable[list[dict[str, Any]] | None]]
+"""Returns a shorter history, of which a part was summed up; nothing where that could not be done."""
 
 Join = Callable[[], Awaitable[Sequence[Step]]]
 """Returns what people said meanwhile and is to join here, as steps that are recorded already."""
@@ -82,11 +83,14 @@ class AIAgent:
         context: SessionContext,
         record: Record,
         commit: Commit,
+        prompt: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
+        compress: Compress | None = None,
     ) -> None:
-        """`models` are asked in their order; `on_text` gets the reply as far as it is written, where somebody watches
-        it being written. `join` is asked before each model call but the first, and the last that only sums up.
+        """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
+        it is written, where somebody watches it being written. `join` is asked before each model call but the first,
+        and the last that only sums up; `compress` once, where a model finds the conversation too long.
         """
         self._model = model
         self._models = models
@@ -94,8 +98,10 @@ class AIAgent:
         self._context = context
         self._record = record
         self._commit = commit
+        self._prompt = prompt
         self._on_text = on_text
         self._join = join
+        self._compress = compress
 
     async def run_conversation(
         self,
@@ -180,7 +186,9 @@ class AIAgent:
             except ModelError as failure:
                 if failure.kind is not ModelErrorKind.CONTEXT_TOO_LONG:
                     raise
-                if past and shortenings < SHORTENINGS:
+                if past and (shorter := await self._compressed()) is not None:
+                    past[:] = shorter
+                elif past and shortenings < SHORTENINGS:
                     shorten(past)
                     shortenings += 1
                 elif lightenings < SHORTENINGS and lighten(present):
@@ -188,16 +196,18 @@ class AIAgent:
                 else:
                     raise
             else:
-                metrics.MODEL_SECONDS.labels(model=reply.model).inc(reply.seconds)
-                metrics.MODEL_TOKENS.labels(model=reply.model, kind="prompt").inc(reply.prompt_tokens)
-                metrics.MODEL_TOKENS.labels(model=reply.model, kind="cached").inc(reply.cached_tokens)
-                metrics.MODEL_TOKENS.labels(model=reply.model, kind="completion").inc(reply.completion_tokens)
+                count(reply)
                 return reply
+
+    async def _compressed(self) -> list[dict[str, Any]] | None:
+        compress, self._compress = self._compress, None
+        return await compress() if compress else None
 
     async def _complete(
         self, past: list[dict[str, Any]], present: list[dict[str, Any]], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
-        messages = [{"role": "system", "content": settings.SYSTEM_PROMPT}, *past, *present]
+        told = [{"role": "system", "content": self._prompt}] if self._prompt else []
+        messages = [*told, *past, *present]
         if self._on_text is None:
             return await self._model.complete(messages, models=self._models, tools=tools)
         on_text, text = self._on_text, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import random
@@ -27,7 +28,7 @@ from gateway_app.agent.model_reply import Draft, ModelReply, ToolCall
 from gateway_app.agent.model_stream import DONE, EventParser
 from gateway_app.config.errors import wrong
 
-__all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelReply", "ToolCall"]
+__all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelReply", "ToolCall", "client"]
 
 logger = logging.getLogger(__name__)
 
@@ -339,3 +340,9 @@ class Audience:
             self._void = self._told = False
             await self._on_restart()
         return not self._void
+
+
+@functools.lru_cache(maxsize=4)
+def client(http: aiohttp.ClientSession) -> ModelClient:
+    """The process's model client on its HTTP session. Raises ImproperlyConfigured where no model server is set."""
+    return ModelClient(http=http, config=ModelConfig.from_settings())

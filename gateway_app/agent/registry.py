@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway_app.lanes import LaneLost
+from gateway_app.sessions import tokens
 
 from . import arguments
 from .model_reply import storable
@@ -76,6 +77,11 @@ class Registry:
     def schemas(self) -> list[dict[str, Any]]:
         """The tools in chat-completions form."""
         return [tool.schema for tool in self._tools.values()]
+
+    @functools.cached_property
+    def tokens(self) -> int:
+        """What the schemas cost with every request, estimated."""
+        return tokens.estimate(json.dumps(self.schemas, ensure_ascii=False)) if self._tools else 0
 
     def only(self, names: frozenset[str]) -> Registry:
         """Those of the tools that are among `names`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 
+from gateway_app import metrics
 from gateway_app.config.mappings import Price
 from gateway_app.models.turn import StepKind
 from gateway_app.turns.journal import Step
@@ -64,3 +65,11 @@ class Usage:
             start=Decimal(0),
         )
         return min(int(cost.to_integral_value(ROUND_HALF_UP)), COST_MAX)
+
+
+def count(reply: ModelReply) -> None:
+    """Counts a model call for /metrics."""
+    metrics.MODEL_SECONDS.labels(model=reply.model).inc(reply.seconds)
+    metrics.MODEL_TOKENS.labels(model=reply.model, kind="prompt").inc(reply.prompt_tokens)
+    metrics.MODEL_TOKENS.labels(model=reply.model, kind="cached").inc(reply.cached_tokens)
+    metrics.MODEL_TOKENS.labels(model=reply.model, kind="completion").inc(reply.completion_tokens)

@@ -28,6 +28,7 @@ async def branch(call: Call) -> str | Effect:
             turn_id=held.turn_id,
             title=title,
             inherited=lineage.so_far(session),
+            compression_id=session.compression_id,
         )
         named = f", called “{title}”" if title else ""
         return (

@@ -15,6 +15,10 @@ from .kinds import ENTRY_LENGTH, Kind
 
 OVERRIDES_WORDS = "mapping of chat ids to `{model: …}`"
 PRICES_WORDS = "mapping of models to `{input: …, cached: …, output: …}`"
+PROMPTS_WORDS = "mapping of chat ids to texts"
+LONGEST_PROMPT = 8_000
+"""Characters of a chat's prompt: it is paid for with every message."""
+HOME_WORDS = "chat id, or a mapping `{chat_id: …, name: …, thread_id: …}`"
 HIGHEST_PRICE = 1_000_000
 """For a million tokens; a larger one is a mistake."""
 
@@ -39,6 +43,46 @@ def read_channel_overrides(value: Any) -> tuple[tuple[str, str], ...]:
             raise Wrong(OVERRIDES_WORDS, found=f"{chat!r} with {str(entry)[:80]!r}")
         found.append((chat, entry["model"].strip()))
     return tuple(found)
+
+
+def read_channel_prompts(value: Any) -> tuple[tuple[str, str], ...]:
+    """Chat ids with what the model is told there."""
+    found = []
+    for chat, text in _entries(value, PROMPTS_WORDS):
+        if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_PROMPT or "\0" in text:
+            raise Wrong(
+                f"{PROMPTS_WORDS} of at most {LONGEST_PROMPT:,} characters", found=f"{chat!r} with {str(text)[:80]!r}"
+            )
+        found.append((chat, text.strip()))
+    return tuple(found)
+
+
+class Home(NamedTuple):
+    """A platform's home channel."""
+
+    chat_id: str
+    name: str = ""
+    thread_id: str = ""
+
+
+def read_home_channel(value: Any) -> Home | None:
+    """The home channel; none for an empty text."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, tuple):  # one that has been read already
+        return Home(*value)
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise Wrong(HOME_WORDS) from None
+    if not isinstance(value, Mapping):
+        value = {"chat_id": value}
+    texts = {name: str(entry).strip() for name, entry in value.items() if type(entry) in (str, int)}
+    is_whole = set(texts) == set(value) <= {"chat_id", "name", "thread_id"} and bool(texts.get("chat_id"))
+    if not is_whole or any(len(text) > ENTRY_LENGTH or not text.isprintable() for text in texts.values()):
+        raise Wrong(HOME_WORDS, found=repr(dict(value))[:80])
+    return Home(**texts)
 
 
 def read_prices(value: Any) -> tuple[Price, ...]:
@@ -86,4 +130,6 @@ def _again(entry: tuple[Any, ...]) -> Any:
 
 
 ChannelOverrides = Annotated[tuple[tuple[str, str], ...], Kind(OVERRIDES_WORDS, read_channel_overrides)]
+ChannelPrompts = Annotated[tuple[tuple[str, str], ...], Kind(PROMPTS_WORDS, read_channel_prompts)]
+HomeChannel = Annotated[Home | None, Kind(HOME_WORDS, read_home_channel)]
 Prices = Annotated[tuple[Price, ...], Kind(PRICES_WORDS, read_prices)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -92,11 +93,25 @@ class Pool:
 
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+_newest: weakref.ref[Pool] | None = None
+"""The one that threads without a loop look at; a worker has no other."""
 
 
 def pool() -> Pool:
     """The running loop's connections."""
-    return _pools.setdefault(asyncio.get_running_loop(), Pool())
+    global _newest
+    loop = asyncio.get_running_loop()
+    if loop not in _pools:
+        _pools[loop] = Pool()
+        _newest = weakref.ref(_pools[loop])
+    return _pools[loop]
+
+
+def _pool_to_look_at() -> Pool | None:
+    try:
+        return _pools.get(asyncio.get_running_loop())
+    except RuntimeError:  # a database thread, which opens a turn
+        return _newest() if _newest else None
 
 
 async def prepare(context: SessionContext, config: Config) -> None:
@@ -108,9 +123,13 @@ async def prepare(context: SessionContext, config: Config) -> None:
 
 
 def tools_for(context: SessionContext, config: Config) -> list[Tool]:
-    """The tools of MCP servers that are there now for the session of `context`, in the order of the configuration."""
+    """The tools of MCP servers that are there now for the session of `context`, in the order of the configuration.
+
+    Only looks at what this process knows, from any of its threads.
+    """
     servers = [server for server in config.mcp.servers if is_offered(server, context)]
-    return [tool for server in servers for tool in pool().tools(server.name)]
+    found = _pool_to_look_at() if servers else None
+    return [tool for server in servers for tool in found.tools(server.name)] if found else []
 
 
 async def close_pool() -> None:

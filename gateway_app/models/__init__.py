@@ -3,6 +3,7 @@
 from .access import AccessRule, AccessState
 from .audit import AuditEntry
 from .channel import Channel
+from .compression import Compression
 from .flush import MemoryFlush
 from .heartbeat import Heartbeat
 from .inbox import InboundMessage
@@ -24,6 +25,7 @@ __all__ = [
     "AccessState",
     "AuditEntry",
     "Channel",
+    "Compression",
     "Heartbeat",
     "InboundMessage",
     "Lane",

@@ -48,6 +48,24 @@ class Session(models.Model):
     untold_reset = models.CharField(
         max_length=16, blank=True, db_default="", help_text="The reset by the clock that nobody was told of yet."
     )
+    prompt = models.TextField(blank=True, db_default="", help_text="The system prompt, sent with every turn as it is.")
+    prompt_hash = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="Of what the prompt was made from."
+    )
+    compression = models.ForeignKey(
+        "Compression",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+        help_text="How the model gets the older messages.",
+    )
+    compression_fence = models.IntegerField(db_default=0, help_text="Raised by each start of a compression.")
+    compression_lease_until = models.DateTimeField(null=True, blank=True, help_text="One is under way until then.")
+    compression_not_before = models.DateTimeField(
+        null=True, blank=True, help_text="One came to nothing a while ago; the next begins no earlier by itself."
+    )
 
     class Meta:
         constraints = [

@@ -82,6 +82,8 @@ class Platform(ABC):
     """Workers send. Off where a reader fetches its parts itself, as the command line does."""
     is_streamed: ClassVar[bool] = False
     """`stream()` shows the reply while it is written."""
+    shows: ClassVar[str] = ""
+    """What the model is told of how its answers are shown here, so that it writes nothing that is not."""
     can_pair: ClassVar[bool] = False
     """Somebody unknown who writes a direct message may be answered with a pairing code. Off where whoever writes has an
     account with us, and where an answer may reach somebody who never wrote, as with e-mail."""

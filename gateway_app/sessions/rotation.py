@@ -36,13 +36,14 @@ def rotate(
     turn_id: int | None = None,
     title: str = "",
     inherited: Iterable[Part] = (),
+    compression_id: int | None = None,
     is_untold: bool = False,
 ) -> Session:
     """Ends `session` and returns the one that is open now, for the same people in the same place.
 
-    `by` is a person's id, or CLOCK. `turn_id` is the turn that carries this out, `inherited` what a branch starts from.
-    With `is_untold` the next turn tells of the reset. Must run in a transaction that holds the lane of `claim`. Raises
-    `NotRotatable`.
+    `by` is a person's id, or CLOCK. `turn_id` is the turn that carries this out, `inherited` what a branch starts from,
+    and `compression_id` how the model gets that. With `is_untold` the next turn tells of the reset. Must run in a
+    transaction that holds the lane of `claim`. Raises `NotRotatable`.
     """
     _end(claim, session=session, reason=reason, by=by, turn_id=turn_id)
     return Session.objects.create(
@@ -58,6 +59,7 @@ def rotate(
         title=title,
         parent=session,
         inherited=lineage.written(inherited),
+        compression_id=compression_id,
         untold_reset=reason if is_untold else "",
     )
 

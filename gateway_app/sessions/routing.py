@@ -5,21 +5,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
 from gateway_app import clock
-from gateway_app.models import Session, TranscriptMessage
+from gateway_app.models import Compression, Session, TranscriptMessage
 from gateway_app.statements import Row, Statement, execute, insert
 
 from . import lineage
+from .history import Compressed
 from .key import is_shared, session_key
 from .lineage import Part
 from .source import SessionContext, SessionSource
 
 TABLE = Session._meta.db_table
+COMPRESSION = Compression._meta.db_table
 TRANSCRIPT = TranscriptMessage._meta.db_table
 
 
@@ -39,29 +41,56 @@ class OpenSession(NamedTuple):
     """Why the clock put the session before it aside, until the person and the model have been told."""
     parent_session_id: str = ""
     """The id of the session before it, where there is such a reset to tell of."""
+    prompt: str = ""
+    """The system prompt that it is pinned to; read only for a turn, as all that follows."""
+    prompt_hash: str = ""
+    is_resting: bool = False
+    """A compression is under way, or came to nothing a while ago."""
+    compressed: Compressed | None = None
     resumed_at: datetime | None = None
     said_at: datetime | None = None
     """When something was last said in it; read only where sessions may end by the clock."""
 
 
-def reading_sessions(keys: Collection[str], *, with_ages: bool = False) -> Statement:
-    """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`."""
-    said = f"(SELECT created_at FROM {TRANSCRIPT} WHERE session_id = {TABLE}.id ORDER BY id DESC LIMIT 1)"
-    ages = f", resumed_at, {said}" if with_ages else ""
-    parent = f"(SELECT session_id FROM {TABLE} parent WHERE parent.id = {TABLE}.parent_id)"
+def reading_sessions(keys: Collection[str], *, for_turn: bool = False, with_ages: bool = False) -> Statement:
+    """The statement that finds the open sessions of `keys`; give its rows to `opened_sessions()`.
+
+    With `for_turn` it also reads what the model gets in every turn, and with `with_ages` beside that when the session
+    was last in use.
+    """
+    parent = f"(SELECT session_id FROM {TABLE} parent WHERE parent.id = s.parent_id)"
+    more, joined = "", ""
+    if for_turn:
+        now = clock.now()
+        resting = f"(s.compression_lease_until > {now} OR s.compression_not_before > {now})"
+        state = "c.id, c.head_until, c.last_message, c.pruned_until, c.summary"
+        more = f", s.prompt, s.prompt_hash, {resting}, {state}"
+        joined = f" LEFT JOIN {COMPRESSION} c ON c.id = s.compression_id"
+        if with_ages:
+            said = f"(SELECT created_at FROM {TRANSCRIPT} WHERE session_id = s.id ORDER BY id DESC LIMIT 1)"
+            more += f", s.resumed_at, {said}"
     return Statement(
-        f"SELECT session_key, id, session_id, inherited, untold_reset,"
-        f" CASE WHEN untold_reset <> '' THEN {parent} END{ages} FROM {TABLE}"
-        f" WHERE session_key IN ({', '.join(['%s'] * len(keys))}) AND ended_at IS NULL",
+        f"SELECT s.session_key, s.id, s.session_id, s.inherited, s.untold_reset,"
+        f" CASE WHEN s.untold_reset <> '' THEN {parent} END{more} FROM {TABLE} s{joined}"
+        f" WHERE s.session_key IN ({', '.join(['%s'] * len(keys))}) AND s.ended_at IS NULL",
         list(keys),
     )
 
 
 def _found(rows: list[Row]) -> dict[str, OpenSession]:
     return {
-        key: OpenSession(pk, session_id, lineage.read(inherited), untold, parent or "", *map(clock.moment, ages))
-        for key, pk, session_id, inherited, untold, parent, *ages in rows
+        key: OpenSession(pk, session_id, lineage.read(inherited), untold, parent or "", *_for_turn(*more))
+        for key, pk, session_id, inherited, untold, parent, *more in rows
     }
+
+
+def _for_turn(
+    prompt: str = "", prompt_hash: str = "", is_resting: bool | None = None, *more: Any
+) -> tuple[str, str, bool, Compressed | None, *tuple[datetime | None, ...]]:
+    width = len(Compressed._fields)
+    compressed, ages = more[:width], more[width:]
+    known = Compressed(*compressed) if compressed and compressed[0] else None
+    return prompt, prompt_hash, bool(is_resting), known, *map(clock.moment, ages)
 
 
 def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:

@@ -6,13 +6,13 @@ run in a transaction that holds the session's lane.
 
 from __future__ import annotations
 
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.db.models.functions import Now
 
 from gateway_app.models import Session, TranscriptMessage, Undo
 from gateway_app.models.session import UndoKind
 
-from . import lineage
+from . import compression, lineage
 
 MOST = 1000
 """Exchanges that are undone at once; who wants more gone begins a new session."""
@@ -24,6 +24,7 @@ def undo(*, session: Session, exchanges: int, kind: UndoKind, user_id: str, user
     if not questions:
         return None
     first = questions[-1]
+    compression.forget(session_pk=session.pk, first_message=first.pk)
     own = TranscriptMessage.objects.filter(session=session)
     row = Undo.objects.create(
         session=session,
@@ -52,8 +53,16 @@ def redo(*, session: Session) -> Undo | None:
     row = Undo.objects.filter(session=session, redone_at=None).order_by("-id").first()
     if row is None or TranscriptMessage.objects.filter(session=session, undo=None, id__gt=row.last_message).exists():
         return None
+    compression.forget(session_pk=session.pk, first_message=_first(session, row))
     TranscriptMessage.objects.filter(undo=row).update(undo=None)
     if row.inherited is not None:
         Session.objects.filter(pk=session.pk).update(inherited=row.inherited)
     Undo.objects.filter(pk=row.pk).update(redone_at=Now())
     return row
+
+
+def _first(session: Session, undone: Undo) -> int:
+    """The place of the first message that comes back with `undone`."""
+    if undone.inherited is not None:  # which reached into what the branch starts from, and left it these
+        return max((part.last_message for part in lineage.read(session.inherited)), default=0) + 1
+    return TranscriptMessage.objects.filter(undo=undone).aggregate(found=Min("id"))["found"] or 0

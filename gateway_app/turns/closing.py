@@ -64,6 +64,8 @@ class Closed:
     """The first part to send in it."""
     following: OpenTurn | None
     """The session's next turn, already opened; where there is none the session's lane is released."""
+    is_long: bool = False
+    """The history is to be compressed for the turns that come."""
 
 
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:

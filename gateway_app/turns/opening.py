@@ -6,21 +6,24 @@ import itertools
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from gateway_app import clock, lanes
+from gateway_app.agent import prompt, window
+from gateway_app.agent.prompt import Pinned
+from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation, invoked
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Turn
+from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
-from gateway_app.sessions import expiry, history, lineage, reset_policy
+from gateway_app.sessions import compression, expiry, history, lineage, reset_policy, tokens
+from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
+from gateway_app.sessions.lineage import Part
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
@@ -28,11 +31,10 @@ from gateway_app.statements import Row, Sql, Statement, execute, insert
 from . import journal
 
 INBOX = InboundMessage._meta.db_table
+SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
 COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
 """Of a message, for `_waiting()`."""
-LONGEST_SENDER = 240
-"""Characters of a sender's name that the model sees in a shared session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,15 @@ class OpenTurn:
     """The platform's id of the newest message answered."""
     reset: Reset | None
     """What this turn tells of."""
-    history: list[dict[str, Any]]
+    inherited: tuple[Part, ...]
+    """What a branch starts from."""
+    prompt: str
+    """The session's system prompt; empty for a command."""
+    room: int
+    """Tokens for history and message together."""
+    history: History
+    is_resting: bool
+    """The history is not to be compressed by itself: that is under way, or came to nothing a while ago."""
     steps: list[journal.Step]
     seen_tail: int
     """The newest place in the lane that was looked at for messages that join the turn."""
@@ -120,7 +130,7 @@ def open_next(claim: Claim, *, interrupts: int = 0) -> OpenTurn | None:
 
 
 def _reading_session(key: str) -> Statement:
-    return reading_sessions([key], with_ages=reset_policy.is_anywhere())
+    return reading_sessions([key], for_turn=True, with_ages=reset_policy.is_anywhere())
 
 
 def open_messages(claim: Claim, *, besides: int) -> Sql:
@@ -194,7 +204,9 @@ def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
-    started, _, transcript = execute(
+    pinned = Pinned(session.prompt, session.prompt_hash)
+    prompted = pinned if waiting[0].invocation else prompt.of(waiting[-1].source, pinned=pinned)
+    started, _, transcript, *_ = execute(
         insert(
             Turn,
             columns=("session_id", "lane_id", "state", "attempts", "interrupts"),
@@ -207,15 +219,29 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
             f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
         ),
-        history.reading(session_pk=session.pk, inherited=session.inherited),
+        history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed),
+        *([_pinning(session, prompted)] if prompted is not pinned else []),
     )
     turn = _opened(
-        claim, turn_id=started[0][0], attempts=1, session=session, waiting=waiting, steps=[], transcript=transcript
+        claim,
+        turn_id=started[0][0],
+        attempts=1,
+        session=session._replace(prompt=prompted.text),
+        waiting=waiting,
+        steps=[],
+        transcript=transcript,
     )
     turn.interrupts = interrupts
     if turn.reset and turn.reset.notice:
         _give_notice(turn, turn.reset.notice)
     return turn
+
+
+def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
+    return Statement(
+        f"UPDATE {SESSION} SET prompt = %s, prompt_hash = %s WHERE id = %s",
+        [prompted.text, prompted.hash, session.pk],
+    )
 
 
 def _give_notice(turn: OpenTurn, text: str) -> None:
@@ -235,9 +261,10 @@ def _give_notice(turn: OpenTurn, text: str) -> None:
 
 
 def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
-    turn = Turn.objects.select_related("session__parent").get(pk=turn_id)
+    turn = Turn.objects.select_related("session__parent", "session__compression").get(pk=turn_id)
     turn.attempts += 1
     turn.save(update_fields=["attempts"])
+    # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
     session = OpenSession(
         row.pk,
@@ -245,7 +272,11 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         lineage.read(row.inherited),
         row.untold_reset,
         row.parent.session_id if row.parent else "",
+        prompt=row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text,
+        prompt_hash=row.prompt_hash,
+        compressed=compression.compressed(row.compression),
     )
+    reading = history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed)
     opened = _opened(
         claim,
         turn_id=turn_id,
@@ -253,7 +284,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         session=session,
         waiting=waiting,
         steps=journal.load(turn_id=turn_id),
-        transcript=execute(history.reading(session_pk=session.pk, inherited=session.inherited))[0],
+        transcript=execute(reading)[0],
     )
     opened.interrupts = turn.interrupts
     if turn.stop and opened.obeys(StopReason(turn.stop)):
@@ -272,23 +303,29 @@ def _opened(
     steps: list[journal.Step],
     transcript: list[Row],
 ) -> OpenTurn:
-    budget = settings.MODEL_CONTEXT_TOKENS - min(settings.MODEL_MAX_OUTPUT_TOKENS, settings.MODEL_CONTEXT_TOKENS // 4)
     newest = waiting[-1]
     invocation = newest.invocation if len(waiting) == 1 else None
     joined = {row_id for step in steps if step.kind is StepKind.STEERED for row_id in step.payload["messages"]}
-    asked = [message for message in waiting if message.row_id not in joined]
+    asked = "\n\n".join(said(message) for message in waiting if message.row_id not in joined)
+    context = context_of(newest.source, session_id=session.session_id)
+    room = window.room(prompt=session.prompt, tools=tool_registry(context))
+    found = history.messages(transcript, compressed=session.compressed)
     return OpenTurn(
         claim=claim,
         turn_id=turn_id,
         attempts=attempts,
         session_pk=session.pk,
-        context=context_of(newest.source, session_id=session.session_id),
+        context=context,
         source=newest.source,
         invocation=invocation,
-        asked="\n\n".join(said(message) for message in asked),
+        asked=asked,
         reply_to=newest.message_id,
         reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
-        history=history.fitting(transcript, budget=budget),
+        inherited=session.inherited,
+        prompt=session.prompt,
+        room=room,
+        history=history.fitting(found, budget=room - tokens.estimate(asked), compressed=session.compressed),
+        is_resting=session.is_resting,
         steps=steps,
         seen_tail=claim.tail,
     )
@@ -323,8 +360,7 @@ def said(message: Waiting) -> str:
     """The message as the model gets it."""
     if not is_shared(message.source):
         return message.text
-    name = "".join(c if c.isprintable() else " " for c in message.source.user_name)[:LONGEST_SENDER]
-    return f"[{name or message.source.user_id}] {message.text}"
+    return f"[{prompt.sender(message.source)}] {message.text}"
 
 
 def give_up_early(turn: OpenTurn, *, wait: float) -> None:

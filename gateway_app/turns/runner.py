@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.interruption import cut_short
-from gateway_app.agent.model_client import ModelClient, ModelConfig, ModelError
+from gateway_app.agent.model_client import ModelError, client
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.routing import models_for
@@ -34,7 +34,7 @@ from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import journal, presence, steering
+from . import compression, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
 from .stop_watch import stop_watch
@@ -65,8 +65,15 @@ async def run_session(context: SessionContext, *, http: aiohttp.ClientSession) -
 
     Waits, before it claims anything, while this process has WORKER_CONCURRENCY sessions in hand.
     """
-    async with _slots():
-        await _run_session(context, http=http)
+    compressions: list[asyncio.Task[None]] = []
+    try:
+        async with _slots():
+            await _run_session(context, http=http, compressions=compressions)
+        await asyncio.gather(*compressions)
+    finally:
+        for task in compressions:
+            task.cancel()
+        await asyncio.gather(*compressions, return_exceptions=True)
 
 
 def _slots() -> asyncio.Semaphore:
@@ -80,7 +87,10 @@ def _slots() -> asyncio.Semaphore:
 _slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def _run_session(context: SessionContext, *, http: aiohttp.ClientSession) -> None:
+async def _run_session(
+    context: SessionContext, *, http: aiohttp.ClientSession, compressions: list[asyncio.Task[None]]
+) -> None:
+    """Adds what goes on when the last turn has ended to `compressions`: nobody waits for it, and it holds no lane."""
     turn = await in_database(claim_and_open, session_key=context.session_key)
     if turn is None:
         return
@@ -90,6 +100,9 @@ async def _run_session(context: SessionContext, *, http: aiohttp.ClientSession) 
         async with keeper.keeping(claim):
             while turn:
                 closed = await _run(turn, http=http)
+                if closed.is_long:
+                    later = compression.compress_later(session_pk=turn.session_pk, context=turn.context, http=http)
+                    compressions.append(asyncio.create_task(later))
                 turn = closed.following
                 if closed.delivery and closed.head:
                     deliveries.append(asyncio.create_task(sender.drain(closed.delivery, closed.head, http=http)))
@@ -110,7 +123,8 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
         except StopAsked:
             turn.stop = StopReason.STOPPED
             said = outcome.reply if outcome.state is TurnState.DONE else ""
-            closed = await record_in_database(close, turn, _stopped(turn, said=said))
+            outcome = _stopped(turn, said=said)
+            closed = await record_in_database(close, turn, outcome)
     except LaneLost:
         raise
     except asyncio.CancelledError:
@@ -125,7 +139,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
         await _hand_back(turn, wait=float(2**turn.attempts))
         return Closed(None, None, None)
     metrics.TURN_SECONDS.observe(time.monotonic() - started)
-    return closed
+    return dataclasses.replace(closed, is_long=compression.is_due(turn, outcome))
 
 
 async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
@@ -210,6 +224,10 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             await _to_its_end(in_database(steering.take, turn))
         return turn.steps[known:]
 
+    async def compress() -> list[dict[str, Any]] | None:
+        is_shorter = await compression.compress_for(turn, http=http, is_needed=True)
+        return turn.history.messages if is_shorter else None
+
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as show:
         await prepare_tools(turn.context)
@@ -220,17 +238,21 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             await show(text)
 
         agent = AIAgent(
-            model=model_client(http),
+            model=client(http),
             models=models_for(turn.context, live.config()),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
             commit=commit,
+            prompt=turn.prompt,
             on_text=on_text if show else None,
             join=join,
+            compress=compress,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
-        return await agent.run_conversation(asked, history=turn.history, steps=tuple(turn.steps))
+        if turn.history.is_cut and not turn.is_resting and not turn.steps:
+            await compression.compress_for(turn, http=http, is_needed=False)
+        return await agent.run_conversation(asked, history=turn.history.messages, steps=tuple(turn.steps))
 
 
 async def _record(turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
@@ -258,9 +280,3 @@ async def _hand_back(turn: OpenTurn, *, wait: float) -> None:
         await in_database(give_up_early, turn, wait=wait)
     except (LaneLost, DatabaseError) as error:
         log.warning("Could not hand turn %s back (%s); its lease will end.", turn.turn_id, type(error).__name__)
-
-
-@functools.lru_cache(maxsize=4)
-def model_client(http: aiohttp.ClientSession) -> ModelClient:
-    """The process's model client on its HTTP session."""
-    return ModelClient(http=http, config=ModelConfig.from_settings())

@@ -16,13 +16,24 @@ from django.utils import timezone
 from gateway_app import schedule
 from gateway_app.admin import base, session, transcript
 from gateway_app.health import record_canary
-from gateway_app.models import Channel, Lane, Listener, MemoryFlush, MemoryNote, SendGate, Session, TurnStep, Undo
+from gateway_app.models import (
+    Channel,
+    Compression,
+    Lane,
+    Listener,
+    MemoryFlush,
+    MemoryNote,
+    SendGate,
+    Session,
+    TurnStep,
+    Undo,
+)
 from gateway_app.sessions import transcript as reading
 from tests.factories import make_inbound, make_message, make_outbound, make_session, make_source, make_turn
 
 LISTS = (
     "session", "transcriptmessage", "inboundmessage", "turn", "outboundpart", "lane", "listener", "channel", "sendgate",
-    "heartbeat", "memoryflush", "memorynote",
+    "heartbeat", "memoryflush", "memorynote", "compression",
 )  # fmt: skip
 
 
@@ -50,6 +61,9 @@ def fill(count: int) -> None:
         SendGate.objects.create(platform="telegram", account=source.chat_id, closed_until=timezone.now())
         Channel.objects.create(platform="telegram", chat_id=source.chat_id, chat_type="dm")
         MemoryNote.objects.create(scope="session", owner=found.session_key, place=1, text="<b>likes tea")
+        Compression.objects.create(
+            session=found, head_until=0, last_message=1, pruned_until=1, summary="<b>was said", model="small"
+        )
         TurnStep.objects.create(turn=turn, position=number, kind="tool_result", payload={"content": "<b>"})
     Lane.objects.update(wake_at=timezone.now())
 

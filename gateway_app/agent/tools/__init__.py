@@ -28,7 +28,7 @@ def registry(context: SessionContext) -> Registry:
     """
     config = live.config()
     platform = context.platform
-    found = _only(frozenset(name for name in shipped().names if is_on(name, platform, config)))
+    found = _only(switched_on(platform, config))
     of_servers = [
         tool
         for tool in pool.tools_for(context, config)
@@ -36,6 +36,11 @@ def registry(context: SessionContext) -> Registry:
         if is_on(tool.name, platform, config) and not tool.needs_approval
     ]
     return found.joined(of_servers) if of_servers else found
+
+
+def switched_on(platform: str, config: Config) -> frozenset[str]:
+    """The names of the gateway's own tools that are switched on for a platform."""
+    return frozenset(name for name in shipped().names if is_on(name, platform, config))
 
 
 def is_on(name: str, platform: str, config: Config) -> bool:

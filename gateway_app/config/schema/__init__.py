@@ -11,6 +11,7 @@ from gateway_app.config.setting import Section
 
 from .access import Access, Limits
 from .agent import Agents
+from .context import Compression, Privacy
 from .display import Display
 from .fleet import Fleet
 from .health import Health
@@ -47,6 +48,8 @@ class Config(Section):
     mcp: Mcp
     sessions: Sessions
     session_reset: SessionReset
+    compression: Compression
+    privacy: Privacy
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway_app.config.kinds import Text, Words
-from gateway_app.config.mappings import ChannelOverrides
+from gateway_app.config.mappings import ChannelOverrides, ChannelPrompts, HomeChannel
 from gateway_app.config.setting import Section, setting
 
 
@@ -20,6 +20,11 @@ class PlatformAgent(Section):
     """The model that answers on this platform. Empty: HERMES_MODEL."""
     channel_overrides: ChannelOverrides = setting("{P}_CHANNEL_OVERRIDES", (), is_live=True)
     """What is different in single chats, by their ids: `{"-100123": {"model": "gpt-5-nano"}}`."""
+    channel_prompts: ChannelPrompts = setting("{P}_CHANNEL_PROMPTS", (), is_live=True)
+    """What the model is told in single chats, by their ids: `{"-100123": "Answer in French."}`."""
+    home_channel: HomeChannel = setting("{P}_HOME_CHANNEL", None, is_live=True)
+    """The platform's home channel, which is meant where no chat is named: a chat's id, or
+    `{"chat_id": "-100123", "name": "Family", "thread_id": "7"}`."""
 
 
 class Agents(Section):

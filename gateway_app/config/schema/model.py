@@ -35,6 +35,8 @@ class Model(Section):
     """The model's name as its server knows it."""
     fallbacks: Words = setting("HERMES_MODEL_FALLBACKS", ())
     """Models tried in order when HERMES_MODEL fails in a way another model may not."""
+    auxiliary: Text = setting("HERMES_MODEL_AUXILIARY", is_live=True)
+    """The model that sums up long conversations, a small and quick one. Empty: the one that answers."""
     timeout_seconds: Number = setting("HERMES_MODEL_TIMEOUT_SECONDS", 120, least=0.1)
     """Longest silence of the model's server: to the first byte, and between two bytes of a stream."""
     connect_seconds: Number = setting("HERMES_MODEL_CONNECT_SECONDS", 10, least=0.1)
@@ -50,7 +52,8 @@ class Model(Section):
     reply_max_bytes: Whole = setting("HERMES_MODEL_REPLY_MAX_BYTES", 8 * 1024 * 1024, least=1024)
     """An answer larger than this on the wire is damaged or hostile; 4,096 streamed tokens take about 1 MB."""
     context_tokens: Whole = setting("HERMES_MODEL_CONTEXT_TOKENS", 32_000, least=512)
-    """The history sent with a turn is cut, oldest first, so that prompt and reply fit in this."""
+    """Prompt, tools, history, message and reply fit in this: the older part of a longer history is summed up, or left
+    out."""
     max_output_tokens: Whole = setting("HERMES_MODEL_MAX_OUTPUT_TOKENS", 4_096, least=16)
     """Longest reply that the model is asked for; longer ones are cut off by its server."""
     limit_field: Annotated[Literal["max_tokens", "max_completion_tokens"], Word] = setting(
@@ -71,4 +74,5 @@ class Model(Section):
     system_prompt: Text = setting(
         "HERMES_SYSTEM_PROMPT", "You are Hermes, a helpful assistant in a chat. Answer briefly and clearly."
     )
-    """What the model is told before every conversation."""
+    """Who the agent is: the beginning of what the model is told before every conversation. A file SOUL.md in
+    HERMES_HOME takes its place."""

@@ -9,6 +9,7 @@ from gateway_app.platforms.base import OutgoingPart, Platform, SendError
 
 class Adapter(Platform):
     name = "cli"
+    shows = "Answers are shown in a terminal, as plain text: use no Markdown."
     is_pushed = False
     is_limited = False
 

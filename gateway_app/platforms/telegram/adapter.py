@@ -33,6 +33,10 @@ GATEWAY_FAILED = (502, 504)
 
 class Adapter(Platform):
     name = "telegram"
+    shows = (
+        "Answers are shown in Telegram: `**bold**`, inline code and code blocks are formatted. Everything else is shown"
+        " as it is written, so use no headings, tables or other Markdown."
+    )
     can_pair = True
 
     def accounts(self) -> list[str]:

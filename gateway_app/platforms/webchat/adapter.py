@@ -12,6 +12,7 @@ from .stream import CHANGED, key, publisher, window
 
 class Adapter(Platform):
     name = "webchat"
+    shows = "Answers are shown in a web page, as Markdown."
     is_streamed = True
     answers_requests = True
 
