@@ -134,7 +134,10 @@ def tools_for(context: SessionContext, config: Config) -> list[Tool]:
 
 async def close_pool() -> None:
     """Closes the running loop's connections. Workers do it at their end; a process with a loop of its own calls it."""
+    global _newest
     if found := _pools.pop(asyncio.get_running_loop(), None):
+        if _newest and _newest() is found:
+            _newest = None
         await found.close()
 
 

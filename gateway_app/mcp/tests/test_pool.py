@@ -75,10 +75,16 @@ class PoolTests(SimpleTestCase):
         servers = {"here": here.model_dump(exclude={"name"}), "nowhere": nowhere.model_dump(exclude={"name"})}
         try:
             with configured(mcp={"servers": servers}, tools={"disabled": ["mcp_*_die", "mcp_here_g*"]}):
+                # A database thread, where turns are opened, has no loop. It only looks.
+                seen = await asyncio.to_thread(tools.registry, HERE)
+                self.assertEqual((len(running()), [name for name in seen.names if name.startswith("mcp_")]), (0, []))
                 await tools.prepare(HERE)
                 await pool().connected(["here"], seconds=START_SECONDS)
                 names = {name for name in tools.registry(HERE).names if name.startswith("mcp_")}
                 self.assertEqual(names, {"mcp_here_say", "mcp_here_die"})
+                seen = await asyncio.to_thread(tools.registry, HERE)
+                self.assertEqual(seen.names, tools.registry(HERE).names)
+                self.assertGreater(seen.tokens, seen.only(seen.names - names).tokens)
                 self.assertEqual(len(running()), 1)
             # Taken out of the configuration while the process runs.
             await tools.prepare(HERE)
