@@ -173,6 +173,7 @@ class MessageTests(SessionTestCase):
         self.assertEqual(self.present().title, "")
 
     def test_opening_a_turn_asks_no_more_of_the_database_where_nothing_is_due(self) -> None:
+        self.tell("the session's first message pins its prompt")
         counts = []
         for number, changes in enumerate(({}, {"mode": "both", "idle_minutes": 60})):
             pipeline.accept(f"message {number}")
