@@ -87,7 +87,8 @@ def open_ledger() -> Ledger:
     )
     assert connection.in_atomic_block
     ((version, count, head, now),) = execute(opening)[0]
-    moment = now if isinstance(now, datetime) else datetime.fromisoformat(now).replace(tzinfo=UTC)
+    moment = clock.moment(now)
+    assert moment is not None
     return Ledger(version + 1, moment, count, head)
 
 

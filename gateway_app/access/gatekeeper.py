@@ -144,7 +144,8 @@ class Gatekeeper:
                 [AccessState.ONLY],
             )
             epoch, version, count, head, now = cursor.fetchone()
-        moment = now if isinstance(now, datetime) else datetime.fromisoformat(now).replace(tzinfo=UTC)
+        moment = clock.moment(now)
+        assert moment is not None
         self._offset = moment - _monotonic()
         return _Stamp(epoch or "", version or 0, count or 0, head or "")
 
