@@ -50,6 +50,9 @@ class OutgoingPart:
     """This attempt's number, from 1."""
     unknown_outcomes: int
     """Earlier attempts that may have reached the platform."""
+    buttons: tuple[tuple[str, str], ...] = ()
+    """The label of each button below the text, and the value that a press of it brings back; the text says the same,
+    for platforms that have none."""
     is_ours: Callable[[], bool] = lambda: True
     """Asked at the last moment before the request is written: whether no other worker can be sending the part."""
 
