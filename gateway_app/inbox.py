@@ -26,7 +26,7 @@ from gateway_app.questions import answering
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.routing import context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext
-from gateway_app.statements import Row, Statement, Value, execute, insert
+from gateway_app.statements import Statement, Value, execute, insert
 from gateway_app.turns import stopping
 
 log = logging.getLogger(__name__)

@@ -36,6 +36,17 @@ class UnreadableEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ButtonPress:
+    """Somebody pressed a button below a message of ours. `value` is the button's; `source` is whoever pressed it."""
+
+    query_id: str
+    """What the platform calls the press, for an answer to it."""
+    source: SessionSource
+    value: str
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingPart:
     """One send: `text` fits the platform's limit; the same `idempotency_key` means the same part."""
 
