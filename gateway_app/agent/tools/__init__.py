@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from gateway_app.agent.registry import Registry
+from gateway_app.agent.registry import Registry, Tool
 from gateway_app.config import live
 from gateway_app.config.schema import Config
 from gateway_app.mcp import pool
@@ -28,19 +28,26 @@ def registry(context: SessionContext) -> Registry:
     """
     config = live.config()
     platform = context.platform
-    found = _only(switched_on(platform, config))
-    of_servers = [
+    of_servers = tuple(
         tool
         for tool in pool.tools_for(context, config)
         # Nobody can be asked for an approval yet, so that what needs one is not run.
         if is_on(tool.name, platform, config) and not tool.needs_approval
-    ]
-    return found.joined(of_servers) if of_servers else found
+    )
+    return _put_together(switched_on(platform, config), of_servers)
 
 
 def switched_on(platform: str, config: Config) -> frozenset[str]:
     """The names of the gateway's own tools that are switched on for a platform."""
-    return frozenset(name for name in shipped().names if is_on(name, platform, config))
+    for_config, found = _switched_on.get(platform, (None, frozenset()))
+    if for_config is not config:
+        found = frozenset(name for name in shipped().names if is_on(name, platform, config))
+        _switched_on[platform] = (config, found)
+    return found
+
+
+_switched_on: dict[str, tuple[Config | None, frozenset[str]]] = {}
+"""By platform, as worked out for a configuration: every turn asks for it several times."""
 
 
 def is_on(name: str, platform: str, config: Config) -> bool:
@@ -57,5 +64,6 @@ def shipped() -> Registry:
 
 
 @functools.lru_cache(maxsize=32)
-def _only(names: frozenset[str]) -> Registry:
-    return shipped().only(names)
+def _put_together(names: frozenset[str], of_servers: tuple[Tool, ...]) -> Registry:
+    """The gateway's tools `names`, and those of servers. Made once, as is what its schemas cost."""
+    return shipped().only(names).joined(of_servers)
