@@ -9,7 +9,7 @@ from gateway_app.duration import duration
 from gateway_app.models import InboundMessage, Session
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
-from gateway_app.sessions import usage
+from gateway_app.sessions import overrides, usage
 from gateway_app.sessions.source import SessionContext, SessionSource
 
 from .base import Call, Command
@@ -34,7 +34,7 @@ def status(context: SessionContext) -> str:
         f"Since: {session.started_at:%Y-%m-%d %H:%M} UTC ({age})",
         f"Messages: {shown:,}" + (f", and {undone:,} taken back" if undone else ""),
         f"Running: {'yes' if is_running(session_key) else 'no'}" + (f"; {waiting:,} waiting" if waiting else ""),
-        f"Model: `{usage.last_model(session) or models_for(context, live.config())[0]}`",
+        f"Model: `{usage.last_model(session) or models_for(context, live.config(), overrides.of(session))[0]}`",
         f"Tokens: {used.prompt_tokens:,} read, {used.completion_tokens:,} written in {used.turns:,} turns",
     ]
     return "\n".join(f"- {line}" for line in lines)

@@ -24,6 +24,7 @@ from gateway_app.sessions import compression, expiry, history, lineage, reset_po
 from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.lineage import Part
+from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
@@ -86,6 +87,8 @@ class OpenTurn:
     """What this turn tells of."""
     inherited: tuple[Part, ...]
     """What a branch starts from."""
+    overrides: Overrides
+    """What the session's people chose to be different in it."""
     prompt: str
     """The session's system prompt; empty for a command."""
     room: int
@@ -274,6 +277,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         row.parent.session_id if row.parent else "",
         prompt=row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text,
         prompt_hash=row.prompt_hash,
+        overrides=Overrides.from_json(row.overrides),
         compressed=compression.compressed(row.compression),
     )
     reading = history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed)
@@ -322,6 +326,7 @@ def _opened(
         reply_to=newest.message_id,
         reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
         inherited=session.inherited,
+        overrides=session.overrides,
         prompt=session.prompt,
         room=room,
         history=history.fitting(found, budget=room - tokens.estimate(asked), compressed=session.compressed),

@@ -239,7 +239,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
         agent = AIAgent(
             model=client(http),
-            models=models_for(turn.context, live.config()),
+            models=models_for(turn.context, live.config(), turn.overrides),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
