@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Iterable
 
 import gateway_app.commands as package
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import CommandDecision, may_run, scope_of
 from gateway_app.config.schema.access import PlatformAccess
 from gateway_app.sessions.source import SessionSource
 
@@ -36,9 +36,13 @@ class Registry:
         return [
             command
             for command in self.commands
-            if scope_of(source) in command.scopes
-            and may_run(source, command.name, access, aliases=command.aliases).is_allowed
+            if scope_of(source) in command.scopes and decide(command, source=source, access=access).is_allowed
         ]
+
+
+def decide(command: Command, *, source: SessionSource, access: PlatformAccess) -> CommandDecision:
+    """Whether whoever wrote `source` may run the command, wherever it works."""
+    return may_run(source, command.name, access, aliases=command.aliases, for_admins=command.for_admins)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from django.db import transaction
 
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import scope_of
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
@@ -16,7 +16,7 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.worker.database import in_database
 
 from . import registry
-from .base import Call, Command, Effect
+from .base import Answer, Call, Command, Effect
 from .invocation import Invocation
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,10 @@ async def run_command(invocation: Invocation, *, context: SessionContext, source
     return await command.run(call)
 
 
-def _answer(answer: Callable[[Call], str], call: Call) -> str:
+def _answer(answer: Callable[[Call], str | Answer], call: Call) -> str:
     with transaction.atomic():
-        return answer(call)
+        reply = answer(call)
+    return reply.text if isinstance(reply, Answer) else reply
 
 
 def calling(
@@ -64,7 +65,7 @@ def calling(
 ) -> Call | str:
     """The call that an invocation of `command` is, by the rules in force now; or what the person is told instead."""
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
-    decision = may_run(source, command.name, access, aliases=command.aliases)
+    decision = registry.decide(command, source=source, access=access)
     permitted = registry.shipped().permitted(source, access)
     if not decision.is_allowed:
         _log_denial(source, invocation.name, decision.rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_app import clock
+from gateway_app import background, clock
 from gateway_app.agent.routing import models_for
 from gateway_app.config import live
 from gateway_app.duration import duration
@@ -12,12 +12,16 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.sessions import overrides, usage
 from gateway_app.sessions.source import SessionContext, SessionSource
 
-from .base import Call, Command
+from .base import Call, Command, Group
+from .undo import excerpt
 
 
 def show(call: Call) -> str:
     """The session, since when, how much was said, whether the agent is at something, which model, and what it cost."""
-    return status(call.context)
+    lines = [status(call.context)]
+    for work in background.under_way(call.source):
+        lines.append(f"- In the background: `{work.work_id}`, “{excerpt(work.prompt)}”")
+    return "\n".join(lines)
 
 
 def status(context: SessionContext) -> str:
@@ -53,4 +57,4 @@ def is_running(session_key: str) -> bool:
     )
 
 
-COMMAND = Command(name="status", summary="shows how this conversation stands.", answer=show)
+COMMAND = Command(name="status", summary="shows how this conversation stands.", group=Group.FACTS, answer=show)

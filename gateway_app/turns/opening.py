@@ -208,7 +208,7 @@ def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
     pinned = Pinned(session.prompt, session.prompt_hash)
-    prompted = pinned if waiting[0].invocation else prompt.of(waiting[-1].source, pinned=pinned)
+    prompted = pinned if waiting[0].invocation else _prompt(waiting[-1].source, pinned, session.overrides)
     started, _, transcript, *_ = execute(
         insert(
             Turn,
@@ -240,6 +240,10 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
     return turn
 
 
+def _prompt(source: SessionSource, pinned: Pinned, overrides: Overrides) -> Pinned:
+    return prompt.of(source, pinned=pinned, personality=overrides.personality)
+
+
 def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
     return Statement(
         f"UPDATE {SESSION} SET prompt = %s, prompt_hash = %s WHERE id = %s",
@@ -269,15 +273,16 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     turn.save(update_fields=["attempts"])
     # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
+    overrides = Overrides.from_json(row.overrides)
     session = OpenSession(
         row.pk,
         row.session_id,
         lineage.read(row.inherited),
         row.untold_reset,
         row.parent.session_id if row.parent else "",
-        prompt=row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text,
+        prompt=row.prompt or _prompt(waiting[-1].source, Pinned(), overrides).text,
         prompt_hash=row.prompt_hash,
-        overrides=Overrides.from_json(row.overrides),
+        overrides=overrides,
         compressed=compression.compressed(row.compression),
     )
     reading = history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed)
