@@ -24,6 +24,13 @@ class Group(StrEnum):
     QUICK = "Quick commands"
 
 
+Begin = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call of a command: all that the command may know of whose it is, and what was decided about it."""
@@ -39,6 +46,8 @@ class Call:
     """Why they may run this command."""
     permitted: Sequence[Command]
     """The commands that they may run here, by name."""
+    begin: Begin = always
+    """Records that what cannot be done twice begins now; false where it had begun before, and a worker died since."""
     place: int | None = None
     """Of a control command: its place in the session's lane. What has a lower one came before it."""
 
@@ -102,6 +111,8 @@ class Command:
     aliases: tuple[str, ...] = ()
     scopes: frozenset[Scope] = frozenset(Scope)
     """Where it works."""
+    before: str = ""
+    """What is put before the arguments that a person gives, where it is short for another command with some."""
     for_admins: bool = False
     """No list lets others run it. Where no admins are named everybody may, as with all commands."""
 
@@ -113,6 +124,10 @@ class Command:
     def is_control(self) -> bool:
         """Whether it may run while a turn does: it never waits behind one."""
         return self.answer is not None
+
+    def given(self, arguments: str) -> str:
+        """The arguments that it gets where a person gives these."""
+        return f"{self.before} {arguments}".strip()
 
     @property
     def form(self) -> str:

@@ -31,7 +31,7 @@ class Control:
         """The session key of another lane that it changes, which is to be locked before any other; empty for none."""
         if not self.command.reaches:
             return ""
-        return self.command.reaches(self.source, self.invocation.arguments)
+        return self.command.reaches(self.source, self.command.given(self.invocation.arguments))
 
     def reply(self, *, context: SessionContext, place: int) -> Answer:
         """Does what it is for and returns what the person is told. Must run in a transaction that holds the lane."""
@@ -66,12 +66,13 @@ def read(text: str, *, source: SessionSource) -> Reading:
     found = invoked(text, source=source)
     if found is None:
         return Reading(text, busy.mode_of(source))
-    command = registry.shipped().find(found.name)
+    command = registry.in_force().find(found.name)
     if command is None or not command.is_control:
         return Reading(text, BusyMode.COLLECT)
     reading = Reading(text, BusyMode.COLLECT, Control(command, found, source), waits=False)
-    if command.takes and found.arguments and _may_run(command, source):
-        return replace(reading, text=found.arguments, mode=command.takes, waits=True)
+    message = command.given(found.arguments)
+    if command.takes and message and _may_run(command, source):
+        return replace(reading, text=message, mode=command.takes, waits=True)
     return reading
 
 
