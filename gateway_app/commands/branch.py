@@ -45,4 +45,5 @@ COMMAND = Command(
     group=Group.CONVERSATION,
     usage="[<title>]",
     run=branch,
+    leaves=True,
 )
