@@ -33,7 +33,7 @@ LARGEST_RESULT = 5_000_000
 """Characters of a result that are kept at all. The model gets a part of it (`results.presented`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tool:
     """A tool: its schema for the model, and `handler(args, **kwargs)`, which returns the result as text.
 

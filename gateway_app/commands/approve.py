@@ -6,7 +6,7 @@ from gateway_app.models import Question
 from gateway_app.models.question import ApprovalScope, QuestionDoor, QuestionKind
 from gateway_app.questions import answering, deciding, wording
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 NOTHING = "There is nothing to approve or to deny here."
 USAGE = "Say `/approve`, `/approve 2` or `/approve all`, and `session` or `always` after it if I need not ask again."
@@ -57,6 +57,9 @@ def _approved(question: Question, call: Call, scope: ApprovalScope) -> str:
 
 
 COMMAND = Command(
-    name="approve", summary="lets a tool run that I ask about: a number or `all`, and `session` or `always`.",
+    name="approve",
+    summary="lets a tool run that I ask about: a number or `all`, and `session` or `always`.",
+    group=Group.WORK,
+    usage="[<number> | all] [session | always]",
     answer=approve,
-)  # fmt: skip
+)

@@ -6,7 +6,7 @@ from gateway_app.models import Session
 from gateway_app.models.session import EndReason
 from gateway_app.sessions import lineage, rotation, titles
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def branch(call: Call) -> str | Effect:
@@ -40,5 +40,10 @@ async def branch(call: Call) -> str | Effect:
 
 
 COMMAND = Command(
-    name="branch", summary="goes on in a second conversation, from what was said so far.", run=branch, leaves=True
+    name="branch",
+    summary="goes on in a second conversation, from what was said so far.",
+    group=Group.CONVERSATION,
+    usage="[<title>]",
+    run=branch,
+    leaves=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import scope_of
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
 from gateway_app.config.schema.access import PlatformAccess
@@ -16,7 +16,7 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.turns import busy
 
 from . import registry
-from .base import Command
+from .base import Answer, Command
 from .invocation import Invocation, invoked
 from .runner import calling
 
@@ -29,7 +29,14 @@ class Control:
     invocation: Invocation
     source: SessionSource
 
-    def reply(self, *, context: SessionContext, place: int) -> str:
+    @property
+    def reaches(self) -> str:
+        """The session key of another lane that it changes, which is to be locked before any other; empty for none."""
+        if not self.command.reaches:
+            return ""
+        return self.command.reaches(self.source, self.command.given(self.invocation.arguments))
+
+    def reply(self, *, context: SessionContext, place: int) -> Answer:
         """Does what it is for and returns what the person is told. Must run in a transaction that holds the lane."""
         call = calling(
             self.command,
@@ -40,9 +47,10 @@ class Control:
             place=place,
         )
         if isinstance(call, str):
-            return call
+            return Answer(text=call)
         assert self.command.answer
-        return self.command.answer(call)
+        reply = self.command.answer(call)
+        return Answer(text=reply) if isinstance(reply, str) else reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +61,10 @@ class Clarification:
     text: str
     source: SessionSource
 
-    def reply(self, *, context: SessionContext, place: int) -> str:
+    def reply(self, *, context: SessionContext, place: int) -> Answer:
         """Gives the answer. Nothing is said: the turn goes on. Must run in a transaction that holds the lane."""
         answering.answer(self.question, text=self.text, by=self.source.participant, door=QuestionDoor.CHAT)
-        return ""
+        return Answer(text="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,11 @@ class Reading:
     leaves: bool = False
     """A turn that waits for an answer ends for it."""
 
+    @property
+    def reaches(self) -> str:
+        """The session key of another lane that it changes; empty for none."""
+        return self.control.reaches if isinstance(self.control, Control) else ""
+
 
 def read(text: str, *, source: SessionSource, asked: list[Question] | None = None) -> Reading:
     """How a message of `source` is taken, by the configuration in force now.
@@ -80,12 +93,13 @@ def read(text: str, *, source: SessionSource, asked: list[Question] | None = Non
     found = invoked(text, source=source)
     if found is None:
         return (asked and _answer(text, source=source, asked=asked)) or Reading(text, busy.mode_of(source))
-    command = registry.shipped().find(found.name)
+    command = registry.in_force().find(found.name)
     if command is None or not command.is_control:
         return Reading(text, BusyMode.COLLECT, leaves=command is not None and command.leaves)
     reading = Reading(text, BusyMode.COLLECT, Control(command, found, source), waits=False)
-    if command.takes and found.arguments and _may_run(command, source):
-        return replace(reading, text=found.arguments, mode=command.takes, waits=True)
+    message = command.given(found.arguments)
+    if command.takes and message and _may_run(command, source):
+        return replace(reading, text=message, mode=command.takes, waits=True)
     return reading
 
 
@@ -109,6 +123,4 @@ def _answer(text: str, *, source: SessionSource, asked: list[Question]) -> Readi
 
 def _may_run(command: Command, source: SessionSource) -> bool:
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
-    return (
-        scope_of(source) in command.scopes and may_run(source, command.name, access, aliases=command.aliases).is_allowed
-    )
+    return scope_of(source) in command.scopes and registry.decide(command, source=source, access=access).is_allowed

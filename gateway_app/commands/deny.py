@@ -7,7 +7,7 @@ from gateway_app.models.question import QuestionDoor
 from gateway_app.questions import answering, deciding, wording
 
 from .approve import NOTHING, chosen, waiting_calls
-from .base import Call, Command
+from .base import Call, Command, Group
 
 
 def deny(call: Call) -> str:
@@ -35,5 +35,7 @@ def _denied(question: Question, call: Call, reason: str) -> str:
 COMMAND = Command(
     name="deny",
     summary="has a tool not run that I ask about: a number or `all`, and a reason if you like.",
+    group=Group.WORK,
+    usage="[<number> | all] [<reason>]",
     answer=deny,
 )

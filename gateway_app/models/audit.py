@@ -32,6 +32,7 @@ class AuditAction(models.TextChoices):
     TOOL_EXPIRED = "tool_expired", "tool call not approved in time"
     PERMISSION_REMOVED = "permission_removed", "tool permission removed"
     CONFIGURATION_CHANGED = "configuration_changed", "configuration changed"
+    HOME_CHANGED = "home_changed", "home channel changed"
 
 
 class AuditEntry(models.Model):

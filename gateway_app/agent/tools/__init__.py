@@ -12,7 +12,7 @@ from gateway_app.mcp import pool
 from gateway_app.mcp.naming import is_named
 from gateway_app.sessions.source import SessionContext
 
-from . import clarify, current_time, memory, session_search, todo, tool_output, web_fetch
+from . import clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch
 
 ALL = "*"
 
@@ -30,11 +30,12 @@ def registry(context: SessionContext) -> Registry:
     config = live.config()
     platform = context.platform
     names = switched_on(platform, config)
-    found = _only(names, needing_approval(names, config))
-    of_servers = [
-        _ruled(tool, config) for tool in pool.tools_for(context, config) if is_on(tool.name, platform, config)
-    ]
-    return found.joined(of_servers) if of_servers else found
+    of_servers = tuple(
+        _ruled(tool, _asks(tool, config))
+        for tool in pool.tools_for(context, config)
+        if is_on(tool.name, platform, config)
+    )
+    return _put_together(names, needing_approval(names, config), of_servers)
 
 
 def needing_approval(names: frozenset[str], config: Config) -> frozenset[str]:
@@ -44,15 +45,28 @@ def needing_approval(names: frozenset[str], config: Config) -> frozenset[str]:
     return frozenset(name for name in names if is_named(name, config.approvals.tools))
 
 
-def _ruled(tool: Tool, config: Config) -> Tool:
-    """A server's tool, asked about as the configuration has it."""
-    asks = config.approvals.mode != "off" and (tool.needs_approval or is_named(tool.name, config.approvals.tools))
+def _asks(tool: Tool, config: Config) -> bool:
+    """Whether a server's tool runs only where the person approves the call."""
+    return config.approvals.mode != "off" and (tool.needs_approval or is_named(tool.name, config.approvals.tools))
+
+
+@functools.lru_cache(maxsize=1024)
+def _ruled(tool: Tool, asks: bool) -> Tool:
+    """The tool, asked about or not; the same object each time."""
     return tool if asks == tool.needs_approval else dataclasses.replace(tool, needs_approval=asks)
 
 
 def switched_on(platform: str, config: Config) -> frozenset[str]:
     """The names of the gateway's own tools that are switched on for a platform."""
-    return frozenset(name for name in shipped().names if is_on(name, platform, config))
+    for_config, found = _switched_on.get(platform, (None, frozenset()))
+    if for_config is not config:
+        found = frozenset(name for name in shipped().names if is_on(name, platform, config))
+        _switched_on[platform] = (config, found)
+    return found
+
+
+_switched_on: dict[str, tuple[Config | None, frozenset[str]]] = {}
+"""By platform, as worked out for a configuration: every turn asks for it several times."""
 
 
 def is_on(name: str, platform: str, config: Config) -> bool:
@@ -64,10 +78,11 @@ def is_on(name: str, platform: str, config: Config) -> bool:
 @functools.cache
 def shipped() -> Registry:
     """All tools of this process."""
-    modules = (clarify, current_time, memory, session_search, todo, tool_output, web_fetch)
+    modules = (clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch)
     return Registry(module.TOOL for module in modules)
 
 
 @functools.lru_cache(maxsize=32)
-def _only(names: frozenset[str], needing_approval: frozenset[str]) -> Registry:
-    return shipped().only(names).needing_approval(needing_approval)
+def _put_together(names: frozenset[str], asking: frozenset[str], of_servers: tuple[Tool, ...]) -> Registry:
+    """The gateway's tools `names`, and those of servers. Made once, as is what its schemas cost."""
+    return shipped().only(names).needing_approval(asking).joined(of_servers)

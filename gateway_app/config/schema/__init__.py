@@ -20,6 +20,7 @@ from .mcp import Mcp
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
+from .quick import QuickCommands
 from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
@@ -57,6 +58,7 @@ class Config(Section):
     platforms: Platforms
     access: Access
     agents: Agents
+    quick: QuickCommands
     limits: Limits
     display: Display
     fleet: Fleet
