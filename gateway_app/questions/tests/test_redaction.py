@@ -6,8 +6,15 @@ import json
 
 from django.test import SimpleTestCase
 
-from gateway_app.questions.redaction import HIDDEN, LONGEST, shown
+from gateway_app.config import live
+from gateway_app.questions import redaction
+from gateway_app.questions.redaction import LONGEST
 from gateway_app.questions.words import decision
+from gateway_app.redaction import HIDDEN
+
+
+def shown(arguments: dict[str, object]) -> str:
+    return redaction.shown(arguments, config=live.config())
 
 
 class RedactionTests(SimpleTestCase):
@@ -26,7 +33,7 @@ class RedactionTests(SimpleTestCase):
             with self.subTest(arguments):
                 self.assertNotIn("SWORDFISH", shown(arguments))
                 self.assertIn(HIDDEN, shown(arguments))
-        self.assertIn("author", shown({"author": "tokenise the passage"}))
+        self.assertIn("author", shown({"author": "of the passage"}))
 
     def test_nothing_can_end_the_block_or_turn_the_text_round(self) -> None:
         text = shown({"a": "`" * 3 + "\u202egpj.exe\u200b\u2028\U000e0041\x07"})
