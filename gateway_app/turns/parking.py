@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Max
 
-from gateway_app import clock, lanes
+from gateway_app import background, clock, lanes
 from gateway_app.agent.asking import Ask, Parked
 from gateway_app.config import live
 from gateway_app.delivery import outbox
@@ -77,7 +77,7 @@ def _post(turn: OpenTurn, questions: Sequence[Question], *, now: datetime) -> tu
             chat_id=context.chat_id,
             thread_id=context.thread_id,
             reply_to=turn.reply_to,
-            text=wording.message(question, now=now),
+            text=background.labelled(turn.source, wording.message(question, now=now)),
             turn_id=turn.turn_id,
             buttons=wording.encoded(question),
         )

@@ -21,6 +21,7 @@ from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.asking import Parked
 from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelError, client
+from gateway_app.agent.registry import Registry
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.routing import models_for
@@ -266,7 +267,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         agent = AIAgent(
             model=client(http),
             models=models_for(turn.context, live.config(), turn.overrides),
-            tools=tool_registry(turn.context),
+            tools=_tools(turn),
             context=turn.context,
             record=record,
             commit=commit,
@@ -283,6 +284,12 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
         return await agent.run_conversation(asked, history=turn.history.messages, steps=tuple(turn.steps))
+
+
+def _tools(turn: OpenTurn) -> Registry:
+    """Work in the background asks nothing in words: the next message in the chat is the conversation's."""
+    tools = tool_registry(turn.context)
+    return tools.without_questions() if turn.source.background else tools
 
 
 async def _record(turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
