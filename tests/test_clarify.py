@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_app import clock
+from gateway_app import backlog, clock
 from gateway_app.agent.tools import registry as shipped_tools
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Question, Turn
 from gateway_app.questions import pressing
@@ -93,6 +93,8 @@ class MeanwhileTests(QuestionCase):
         self.assertEqual(InboundMessage.objects.filter(state="waiting").count(), 1)
         self.answer()
         self.assertEqual(self.turn_states(), ["parked"])
+        inbox = backlog.read().inbox
+        self.assertEqual((inbox.waiting, inbox.oldest_seconds), (1, None))
         accepted = pipeline.accept("/status", "/stop", "/approve")
         self.assertEqual(len(accepted.rings), 1)
         self.answer()

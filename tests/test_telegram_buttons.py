@@ -43,7 +43,7 @@ class ButtonTests(QuestionCase):
         """A message that leads to these calls; returns what the bot sent."""
         self.pressed = set()
         self.model.script.add(tool_calls=calls(*wanted))
-        self.peer.push_text("go", **place)
+        self.peer.push_text("@hermes_test_bot go", **place)
         self.listen(until=self.peer.stats["pushed"])
         self.go_on()
         return self.peer.messages()
