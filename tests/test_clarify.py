@@ -5,12 +5,13 @@ from __future__ import annotations
 from gateway_app import backlog, clock
 from gateway_app.agent.tools import registry as shipped_tools
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Question, Turn
+from gateway_app.platforms.cli.conversation import Answer, ask, source_of_terminal
 from gateway_app.questions import pressing
 from gateway_app.sessions.source import ChatType
 from tests import pipeline
 from tests.agent_case import calls
 from tests.busy_case import busy
-from tests.configuration import configured
+from tests.configuration import configured, open_to_all
 from tests.question_case import QuestionCase
 
 THREAD = {"chat_id": "g", "chat_type": ChatType.GROUP, "thread_id": "t"}
@@ -84,6 +85,22 @@ class ClarifyTests(QuestionCase):
         self.assertIn("clarify", shipped_tools(pipeline.context()).names)
         with configured(tools={"disabled": ["clarify"]}):
             self.assertNotIn("clarify", shipped_tools(pipeline.context()).names)
+
+
+class TerminalTests(QuestionCase):
+    def say(self, text: str) -> Answer:
+        found: Answer = pipeline.run(ask(text, source=source_of_terminal(conversation="test")))
+        return found
+
+    def test_at_a_terminal_the_question_is_what_comes_back_and_the_next_text_goes_on(self) -> None:
+        with open_to_all("cli"):
+            self.model.script.add(tool_calls=calls("pay"))
+            asked = self.say("go")
+            self.assertIn("May I run this?", asked.texts[0])
+            self.assertTrue(asked.is_answered)
+            self.assertEqual(self.say("something else").texts, ["I wait for an answer first:\n- 1: `pay`"])
+            self.assertIn("Approved: `pay` (1).", self.say("/approve").texts)
+        self.assertEqual((self.runs, self.turn_states()), ({"pay 0": 1}, ["done", "done"]))
 
 
 class MeanwhileTests(QuestionCase):
