@@ -120,6 +120,7 @@ def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpRe
         "running": news.running,
         "isAllowed": is_allowed,
         "maxChars": settings.INBOX_MAX_CHARS,
+        "commands": conversations.commands(user, shown) if is_allowed else [],
     }
     return render(
         request,
