@@ -32,6 +32,8 @@ __all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelR
 
 logger = logging.getLogger(__name__)
 
+ENCODED_MAX = 16
+"""Lists of tools that are kept as JSON: there is one for each platform, and for each set of MCP servers."""
 ERROR_BODY_MAX_BYTES = 65_536
 """An error's report is read up to here; the rest of its body is not worth the wait."""
 
@@ -91,7 +93,7 @@ class ModelConfig:
 
 
 class ModelClient:
-    """Asks models for replies. Holds no lock and no state between calls: any number may be under way at once.
+    """Asks models for replies. Holds no lock and nothing of a call: any number may be under way at once.
 
     `http` stays the caller's, who gives it a connector wide enough for the calls in flight and closes it.
     """
@@ -106,6 +108,8 @@ class ModelClient:
         self._http = http
         self._config = config
         self._sleep = sleep
+        self._encoded: dict[int, tuple[Sequence[Mapping[str, Any]], str]] = {}
+        """Lists of tools by their identity, with the JSON that they are."""
         base = URL(config.base_url)
         self._url = (base / "chat" / "completions").with_query(base.query)
         # Replies are small and streams must not wait for a compressor's window.
@@ -156,16 +160,24 @@ class ModelClient:
     ) -> bytes:
         """The request without its opening brace and model, which change from attempt to attempt."""
         request: dict[str, Any] = {"messages": list(messages), self._config.limit_field: self._config.max_output_tokens}
-        if tools:
-            request["tools"] = list(tools)
         if effort:
             request["reasoning_effort"] = effort
         if streamed:
             request["stream"] = True
             if self._config.stream_usage:
                 request["stream_options"] = {"include_usage": True}
+        offered = f',"tools":{self._encode_tools(tools)}' if tools else ""
         # "replace": a lone surrogate in a message must not make it one that no server accepts.
-        return encode_json(request).encode("utf-8", "replace")[1:]
+        return f"{encode_json(request)[1:-1]}{offered}}}".encode("utf-8", "replace")
+
+    def _encode_tools(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """They are most of a short request, and the very same objects with each request of a platform's."""
+        known = self._encoded.get(id(tools))
+        if known is None:
+            if len(self._encoded) >= ENCODED_MAX:
+                self._encoded.clear()
+            known = self._encoded[id(tools)] = (tools, encode_json(list(tools)))
+        return known[1]
 
     async def _ask(self, model: str, body: bytes, audience: Audience | None) -> ModelReply:
         """Asks one model until it replies or its retries are used up."""

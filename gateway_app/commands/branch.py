@@ -47,4 +47,5 @@ COMMAND = Command(
     group=Group.CONVERSATION,
     usage="[<title>]",
     run=branch,
+    leaves=True,
 )

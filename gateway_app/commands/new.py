@@ -46,4 +46,5 @@ COMMAND = Command(
     group=Group.CONVERSATION,
     usage="[<title>]",
     run=start,
+    leaves=True,
 )

@@ -50,4 +50,5 @@ COMMAND = Command(
     group=Group.CONVERSATION,
     usage="<number, title or id>",
     run=resume,
+    leaves=True,
 )

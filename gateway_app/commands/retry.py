@@ -19,5 +19,9 @@ async def retry(call: Call) -> Effect:
 
 
 COMMAND = Command(
-    name="retry", summary="asks your last message again, for another answer.", group=Group.CONVERSATION, run=retry
+    name="retry",
+    summary="asks your last message again, for another answer.",
+    group=Group.CONVERSATION,
+    run=retry,
+    leaves=True,
 )

@@ -50,4 +50,5 @@ COMMAND = Command(
     group=Group.CONVERSATION,
     usage="[<number>]",
     run=take_back,
+    leaves=True,
 )

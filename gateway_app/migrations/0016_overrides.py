@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway_app', '0013_context'),
+        ('gateway_app', '0014_questions'),
     ]
 
     operations = [
@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='auditentry',
             name='action',
-            field=models.CharField(choices=[('pairing_requested', 'pairing requested'), ('pairing_approved', 'pairing approved'), ('pairing_denied', 'pairing denied'), ('pairing_cleared', 'pairing cleared'), ('pairing_expired', 'pairing expired'), ('pairing_locked', 'pairing locked'), ('rule_added', 'rule added'), ('rule_changed', 'rule changed'), ('rule_removed', 'rule removed'), ('rule_expired', 'rule expired'), ('role_changed', 'role changed'), ('configuration_changed', 'configuration changed'), ('home_changed', 'home channel changed')], max_length=32),
+            field=models.CharField(choices=[('pairing_requested', 'pairing requested'), ('pairing_approved', 'pairing approved'), ('pairing_denied', 'pairing denied'), ('pairing_cleared', 'pairing cleared'), ('pairing_expired', 'pairing expired'), ('pairing_locked', 'pairing locked'), ('rule_added', 'rule added'), ('rule_changed', 'rule changed'), ('rule_removed', 'rule removed'), ('rule_expired', 'rule expired'), ('role_changed', 'role changed'), ('tool_approved', 'tool call approved'), ('tool_denied', 'tool call denied'), ('tool_expired', 'tool call not approved in time'), ('permission_removed', 'tool permission removed'), ('configuration_changed', 'configuration changed'), ('home_changed', 'home channel changed')], max_length=32),
         ),
         migrations.CreateModel(
             name='HomeChannel',

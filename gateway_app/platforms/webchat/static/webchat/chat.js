@@ -3,6 +3,7 @@
 import { Composer, forgetDrafts } from "./composer.js";
 import { CommandMenu } from "./commands.js";
 import { Feed } from "./feed.js";
+import { presser } from "./questions.js";
 import { Thread } from "./thread.js";
 
 const at = (id) => document.getElementById(id);
@@ -21,6 +22,7 @@ const thread = new Thread({
   jump: at("jump"),
   empty: at("empty"),
   announce,
+  press: presser({ url: `${base}press`, token, announce }),
 });
 thread.update(state, { isSilent: true });
 thread.follow();
