@@ -139,7 +139,8 @@ def _writing_messages(turn: OpenTurn, said: list[dict[str, Any]]) -> Statement:
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     dead, usage = outcome.state is TurnState.DEAD, outcome.usage
-    told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if turn.reset else []
+    is_told = turn.reset and outcome.state is not TurnState.STOPPED
+    told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if is_told else []
     return [
         *told,
         Statement(

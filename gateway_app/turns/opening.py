@@ -17,7 +17,7 @@ from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation, invoked
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, Turn
+from gateway_app.models import InboundMessage, OutboundPart, Session, Turn
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
@@ -36,6 +36,8 @@ from . import journal, resuming
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
+NOTICE = "reset/"
+"""What the keys of notices of a reset begin with, in the outbox."""
 COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
 """Of a message, for `_waiting()`."""
 
@@ -259,11 +261,13 @@ def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
 
 
 def _give_notice(turn: OpenTurn, text: str) -> None:
-    """Puts it before the turn's reply. Once, since a turn starts once."""
+    """Puts it before the turn's reply. Once, since a turn starts once; one that was stopped before has given it."""
+    if OutboundPart.objects.filter(turn__session_id=turn.session_pk, idempotency_key__startswith=NOTICE).exists():
+        return
     context = turn.context
     outbox.enqueue(
         outbox.Draft(
-            key=f"reset/{turn.turn_id}",
+            key=f"{NOTICE}{turn.turn_id}",
             platform=context.platform,
             account=context.account,
             chat_id=context.chat_id,

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
+from gateway_app.commands import menu
 from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
@@ -118,6 +119,20 @@ def source_of(user: User, conversation: WebConversation) -> SessionSource:
 def decision_for(user: User) -> Decision:
     """Whether `user` may speak to the agent."""
     return gatekeeper.decide(source_of(user, WebConversation(owner=user)))
+
+
+def commands(user: User, conversation: WebConversation) -> list[dict[str, Any]]:
+    """The slash commands that the person may run in the conversation, as its page shows them."""
+    return [
+        {
+            "name": command.name,
+            "aliases": command.aliases,
+            "usage": command.usage,
+            "text": menu.described(command),
+            "group": command.group,
+        }
+        for command in menu.shown_to(source_of(user, conversation))
+    ]
 
 
 def denial(user: User) -> str:

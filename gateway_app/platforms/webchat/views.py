@@ -123,6 +123,7 @@ def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpRe
         "asked": news.asked,
         "isAllowed": is_allowed,
         "maxChars": settings.INBOX_MAX_CHARS,
+        "commands": conversations.commands(user, shown) if is_allowed else [],
     }
     return render(
         request,

@@ -1,6 +1,7 @@
 // A conversation's page: puts its parts together.
 
 import { Composer, forgetDrafts } from "./composer.js";
+import { CommandMenu } from "./commands.js";
 import { Feed } from "./feed.js";
 import { presser } from "./questions.js";
 import { Thread } from "./thread.js";
@@ -43,6 +44,13 @@ if (state.isAllowed) {
       showTitle(title);
       announce("Sent");
     },
+  });
+  new CommandMenu({
+    form: at("composer"),
+    field: at("text"),
+    list: at("commands"),
+    commands: state.commands,
+    complete: (text) => composer.insert(text),
   });
   for (const item of state.items) if (item.client) composer.arrived(item.client);
   for (const button of document.querySelectorAll(".suggestion")) {
