@@ -27,6 +27,8 @@ Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
 Compress = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 """Returns a shorter history, of which a part was summed up; nothing where that could not be done."""
 
+OnCall = Callable[[ToolCall, Result | None], None]
+"""Gets a tool call when it begins, and again with its result."""
 Join = Callable[[], Awaitable[Sequence[Step]]]
 """Returns what people said meanwhile and is to join here, as steps that are recorded already."""
 
@@ -55,6 +57,8 @@ class Conversation:
     reply: str = ""
     said: list[dict[str, Any]] = field(default_factory=list)
     """Assistant and tool messages in order, in chat-completions form; the reply is the last."""
+    thoughts: list[str] = field(default_factory=list)
+    """What the model thought, where it says so, reply by reply; no part of what was said."""
     last: Step | None = None
     """The final reply's step, not recorded yet: it commits together with the turn."""
     usage: Usage = field(default_factory=Usage)
@@ -63,6 +67,8 @@ class Conversation:
         """Adds a model reply, and its cost."""
         self.said.append(transcribed(reply))
         self.usage.add(reply)
+        if reply.thought:
+            self.thoughts.append(reply.thought)
 
     def end(self, reply: ModelReply) -> None:
         """Adds the final reply."""
@@ -85,11 +91,14 @@ class AIAgent:
         commit: Commit,
         prompt: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
+        on_thought: Callable[[str], None] | None = None,
+        on_call: OnCall | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
-        it is written, where somebody watches it being written. `join` is asked before each model call but the first,
+        it is written, where somebody watches it being written, and `on_thought` so what the model thinks; `on_call` is
+        told of the tools. `join` is asked before each model call but the first,
         and the last that only sums up; `compress` once, where a model finds the conversation too long.
         """
         self._model = model
@@ -100,6 +109,8 @@ class AIAgent:
         self._commit = commit
         self._prompt = prompt
         self._on_text = on_text
+        self._on_thought = on_thought
+        self._on_call = on_call
         self._join = join
         self._compress = compress
 
@@ -211,6 +222,7 @@ class AIAgent:
         if self._on_text is None:
             return await self._model.complete(messages, models=self._models, tools=tools)
         on_text, text = self._on_text, ""
+        on_thought, thought = self._on_thought, ""
 
         async def on_delta(piece: str) -> None:
             nonlocal text
@@ -218,21 +230,37 @@ class AIAgent:
             await on_text(text)
 
         async def on_restart() -> None:
-            nonlocal text
-            text = ""
+            nonlocal text, thought
+            text = thought = ""
             await on_text(text)
 
+        def on_idea(piece: str) -> None:
+            nonlocal thought
+            thought += piece
+            if on_thought:
+                on_thought(thought)
+
         return await self._model.complete(
-            messages, models=self._models, tools=tools, on_delta=on_delta, on_restart=on_restart
+            messages,
+            models=self._models,
+            tools=tools,
+            on_delta=on_delta,
+            on_restart=on_restart,
+            on_thought=on_idea if on_thought else None,
         )
 
     async def _invoke_tool(self, call: ToolCall) -> Result:
         """Runs one tool call for this session."""
+        if self._on_call:
+            self._on_call(call, None)
         text = await handle_function_call(
             self._tools, name=call.name, arguments=call.arguments, context=self._context, commit=self._commit
         )
         can_look = "tool_output" in self._tools.names
-        return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
+        result = presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
+        if self._on_call:
+            self._on_call(call, result)
+        return result
 
 
 async def handle_function_call(

@@ -34,6 +34,13 @@ class Turn(models.Model):
     interrupts = models.IntegerField(
         db_default=0, help_text="Turns right before it that a message interrupted, in a row; at three it is not."
     )
+    preview_id = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        help_text="The platform's id of the message that shows the reply while it is written; `?` until it is known.",
+    )
+    preview_seq = models.BigIntegerField(db_default=0, help_text="The newest place in the chat before the preview.")
     error_kind = models.CharField(max_length=64, blank=True, db_default="")
     error = models.TextField(blank=True, db_default="")
     model = models.CharField(max_length=128, blank=True, db_default="")

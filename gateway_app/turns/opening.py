@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
@@ -29,10 +30,13 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from . import journal
+from .display import Overrides
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
+UNKNOWN_MESSAGE = "?"
+"""The id of a preview whose send was begun, and of which nothing more is known."""
 COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
 """Of a message, for `_waiting()`."""
 
@@ -102,6 +106,12 @@ class OpenTurn:
     """Why it is to stop, once it is known."""
     partial: str = ""
     """What the model has said since the last step, where somebody watches."""
+    overrides: Overrides | None = None
+    """What the session has set for itself."""
+    preview: outbox.Place | None = None
+    """The message that shows the reply while it is written, and whose place it is to take."""
+    leftovers: list[asyncio.Task[None]] = field(default_factory=list)
+    """What still goes on in the chat, for which no reply waits."""
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -287,6 +297,8 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         transcript=execute(reading)[0],
     )
     opened.interrupts = turn.interrupts
+    if turn.preview_id not in ("", UNKNOWN_MESSAGE):
+        opened.preview = outbox.Place(turn.preview_id, turn.preview_seq)
     if turn.stop and opened.obeys(StopReason(turn.stop)):
         opened.stop = StopReason(turn.stop)
     opened.seen_tail = -1  # what the dead worker had not looked for may join yet

@@ -112,6 +112,10 @@ class TelegramPeer(PeerServer):
     def texts(self, chat_id: int | None = None) -> list[str]:
         return [message["text"] for message in self.messages(chat_id=chat_id)]
 
+    def shown(self, chat_id: int | None = None) -> list[str]:
+        """What people see now of what the bot sent: as it was edited last, without what was deleted."""
+        return [message["shown"] for message in self.messages(chat_id=chat_id) if not message["deleted_at"]]
+
     def updates(self, *, since: int = 0) -> list[dict[str, Any]]:
         """Every update that was pushed: `update_id`, `pushed_at`, `handed_out` (times), `confirmed_at`."""
         with self._lock:
@@ -268,6 +272,41 @@ class TelegramPeer(PeerServer):
                 "text": shown,
             }
         )
+
+    async def _editMessageText(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            message = self._own_message(parameters, "edit")
+            shown = check_text(parameters)
+            if not self._chats.edit(message, parameters=parameters, shown=shown):
+                raise BadCall(
+                    "Bad Request: message is not modified: specified new message content and reply markup are exactly"
+                    " the same as a current content and reply markup of the message"
+                )
+        return result({"message_id": message["message_id"], "from": self.me, "date": int(message["at"]), "text": shown})
+
+    async def _deleteMessage(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._chats.delete(self._own_message(parameters, "delete"), chat=self._chat(parameters))
+        return result(True)
+
+    def _own_message(self, parameters: dict[str, Any], verb: str) -> dict[str, Any]:
+        """The bot's message that a call names. Those of others it may not touch."""
+        chat = self._chat(parameters)
+        message_id = whole_number(parameters, "message_id", default=0, least=1, most=2**31)
+        message = self._chats.sent(chat=chat, message_id=message_id)
+        if message is None:
+            is_known = message_id in chat.message_ids
+            words = f"message can't be {verb}ed".replace("eed", "ed") if is_known else f"message to {verb} not found"
+            raise BadCall(f"Bad Request: {words}")
+        return message
+
+    def delete_message(self, message_id: int, *, chat_id: int = 501) -> None:
+        """A person deletes a message of the bot's."""
+        with self._lock:
+            chat = self._chats.chat(chat_id)
+            message = self._chats.sent(chat=chat, message_id=message_id)
+            assert message is not None
+            self._chats.delete(message, chat=chat)
 
     async def _sendChatAction(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:

@@ -12,7 +12,7 @@ from gateway_app.config.setting import Section
 from .access import Access, Limits
 from .agent import Agents
 from .context import Compression, Privacy
-from .display import Display
+from .display import Display, Streaming
 from .fleet import Fleet
 from .health import Health
 from .mcp import Mcp
@@ -57,6 +57,7 @@ class Config(Section):
     agents: Agents
     limits: Limits
     display: Display
+    streaming: Streaming
     fleet: Fleet
     health: Health
     origins: Mapping[str, str] = Field(default_factory=dict)

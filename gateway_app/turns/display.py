@@ -1,0 +1,60 @@
+"""What a chat shows of a turn before its reply: that while it is written, what tools do, what the model thinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway_app.config import live
+from gateway_app.config.schema.display import PlatformDisplay
+from gateway_app.platforms.base import Platform
+
+LONGEST_THOUGHT = 1_000
+"""Characters of a thought that stand above a reply; the rest would hide it."""
+THOUGHT = "💭 **Reasoning**\n```\n{thought}\n```\n\n{reply}"
+
+
+class Overrides(Protocol):
+    """What a session has set for itself; empty where it has not."""
+
+    @property
+    def tool_progress(self) -> str | None: ...
+    @property
+    def show_reasoning(self) -> bool | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How a turn is shown."""
+
+    is_streamed: bool
+    """The reply is shown while it is written."""
+    tool_progress: str
+    """Which lines say what tools do: `off`, `new`, `all` or `verbose`."""
+    shows_reasoning: bool
+
+
+def display_of(platform: Platform, *, overrides: Overrides | None = None) -> Display:
+    """By what the session has set, else the platform's settings, else those for everywhere, else the platform."""
+    config = live.config()
+    own = config.display.platforms.get(platform.name) or PlatformDisplay()
+    can_show = platform.is_streamed or platform.can_edit
+    streaming = own.streaming or config.streaming.enabled or ("on" if platform.is_streamed else "off")
+    progress = (overrides and overrides.tool_progress) or own.tool_progress or config.display.tool_progress
+    asked = overrides.show_reasoning if overrides else None
+    if asked is None:
+        asked = own.show_reasoning == "on" if own.show_reasoning else config.display.show_reasoning
+    return Display(
+        is_streamed=can_show and streaming == "on",
+        tool_progress=(progress or platform.tool_progress) if can_show else "off",
+        shows_reasoning=asked,
+    )
+
+
+def with_thoughts(reply: str, *, thoughts: list[str]) -> str:
+    """The reply below what the model thought, for chats that have no other place for it."""
+    thought = "\n\n".join(thoughts).replace("```", "'''").strip()
+    if not thought or not reply:
+        return reply
+    cut = f"{thought[:LONGEST_THOUGHT].rstrip()} …" if len(thought) > LONGEST_THOUGHT else thought
+    return THOUGHT.format(thought=cut, reply=reply)
