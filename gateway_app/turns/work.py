@@ -31,8 +31,8 @@ MOST_ENTRIES = 40
 HIDDEN = "…"
 """In place of what looks like a secret."""
 SECRET_VALUE = re.compile(
-    rf"(?i)(?P<name>[\w-]*(?:{SECRET_NAME.pattern})[\w-]*[\"']?\s*[=:]\s*|\bbearer\s+)[^\s&\"',;]+"
-    r"|(?<=//)[^\s/@]+(?=@)|\bsk-[\w-]{8,}"
+    rf"(?i)(?P<name>[\w-]*(?:{SECRET_NAME.pattern})[\w-]*[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?|\bbearer\s+)"
+    r"[^\s&\"',;]+|(?<=//)[^\s/@]+(?=@)|\bsk-[\w-]{8,}"
 )
 """Within a text: `api_key=…`, `Authorization: …`, `https://user:password@…`."""
 TELLING = ("query", "url", "command", "path", "message", "text", "name", "title", "action")
