@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from unittest import mock
 
-from gateway_app.models import OutboundPart, TranscriptMessage
-from gateway_app.turns import closing, preview, runner
-from tests.agent_case import calls
+from django.db.backends.utils import CursorWrapper
+
+from gateway_app.models import OutboundPart, TranscriptMessage, TurnStep
+from gateway_app.turns import notices, presence, preview, runner
+from gateway_app.turns.opening import OpenTurn, claim_and_open
+from tests import pipeline
+from tests.agent_case import AgentCase, calls
 from tests.configuration import configured
 from tests.pipeline_case import Killed, expire_leases
-from tests.streaming_case import CHAT, STORY, StreamingCase, once
+from tests.streaming_case import CHAT, STORY, StreamingCase
 
 CURSOR = " ▉"
 ANSWER = (STORY * 4).strip()
@@ -43,6 +48,23 @@ class PreviewTests(StreamingCase):
         announce.assert_not_called()
         self.assertEqual(self.peer.shown(CHAT), ["echo: at once", "Yes, it is."])
         self.assertEqual([call["method"] for call in self.peer.calls()], ["sendMessage"] * 2)
+
+    def test_an_answer_that_is_quick_takes_no_statement_more_than_without(self) -> None:
+        counts: list[int] = []
+        original = CursorWrapper._execute_with_wrappers
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            counts[-1] += 1
+            return original(*args, **kwargs)
+
+        with mock.patch.object(CursorWrapper, "_execute_with_wrappers", counted):
+            for switch in ("off", "off", "on"):  # the first one opens the session
+                counts.append(0)
+                self.ask("at once")
+                with configured(streaming={"enabled": switch, "edit_interval": 5, "buffer_threshold": 0}):
+                    self.answer_chat()
+        self.assertEqual(counts[2], counts[1])
+        self.assertGreater(counts[1], 3)
 
     def test_off_is_off_and_the_model_is_not_asked_for_a_stream(self) -> None:
         for changes in ({"streaming": {"enabled": ""}}, {"display": {"platforms": {"telegram": {"streaming": "off"}}}}):
@@ -119,151 +141,170 @@ class PreviewTests(StreamingCase):
         self.assertEqual(self.turn().state, "failed")
 
 
-class FaultTests(StreamingCase):
-    def test_a_preview_that_a_person_deleted_does_not_take_the_reply_with_it(self) -> None:
+class WorkTests(StreamingCase):
+    """Lines that say what tools do, in a chat that has only messages."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(configured(display={"platforms": {"telegram": {"tool_progress": "all"}}}))
+
+    def test_one_message_gets_a_line_for_each_call_and_stays_above_the_reply(self) -> None:
+        self.use(self.slow)
+        for number in (1, 1, 2):
+            self.model.script.add(tool_calls=calls(("tool", {"n": number, "query": f"about {number}"})))
         self.write()
-        self.ask("a story")
+        self.ask("go")
+        self.answer_chat()
+        lines = "⚙ tool: about 1 (×2)\n⚙ tool: about 2"
+        self.assertEqual(self.peer.shown(CHAT), [lines, ANSWER])
+        self.assertGreater(len(self.history()), 1)
 
-        def delete() -> None:
-            self.peer.delete_message(self.peer.messages(chat_id=CHAT)[0]["message_id"])
-
-        self.answer_chat(self.until_shown("fox"), delete)
-        self.assertEqual(self.peer.shown(CHAT), [ANSWER])
+    def test_nothing_is_shown_where_it_is_off_or_the_tools_are_quick(self) -> None:
+        self.model.script.add(tool_calls=calls("note"))
+        self.ask("go")
+        with configured(streaming={"edit_interval": 5}):
+            self.answer_chat()
+        self.use(self.slow)
+        self.model.script.add(tool_calls=calls("tool"))
+        self.ask("go")
+        with configured(display={"platforms": {"telegram": {"tool_progress": ""}}}):
+            self.answer_chat()
         self.assertEqual(len(self.peer.messages()), 2)
 
-    def test_a_preview_that_is_deleted_before_the_last_edit_is_sent_anew(self) -> None:
-        close = closing.close
-
-        def late(*args: Any) -> Any:
-            self.peer.delete_message(self.peer.messages(chat_id=CHAT)[0]["message_id"])
-            return close(*args)
-
+    def test_text_and_lines_stand_in_the_order_in_which_they_came(self) -> None:
+        self.use(self.slow)
+        for text in ("First I look it up. ", "Now once more, to be sure. "):
+            self.write(text * 4, tool_calls=calls(("tool", {"query": text[:5]})))
         self.write()
-        self.ask("a story")
-        with mock.patch.object(runner, "close", late):
-            self.answer_chat()
-        self.assertEqual(self.peer.shown(CHAT), [ANSWER])
-        self.assertTrue(OutboundPart.objects.get().replaces)
-
-    def test_three_floods_end_the_previews_and_the_reply_waits_as_it_is_told(self) -> None:
-        self.peer.fault("flood", method="editMessageText", retry_after=0, times=3)
-        self.write(STORY * 8)
-        self.ask("a story")
+        self.ask("go")
         self.answer_chat()
-        self.assertEqual(self.peer.shown(CHAT), [(STORY * 8).strip()])
-        edits = [call["status"] for call in self.peer.calls("editMessageText")]
-        self.assertEqual(edits, [429, 429, 429, 200])
+        shown = [text.split(".")[0] for text in self.peer.shown(CHAT)]
+        self.assertEqual(
+            shown,
+            ["First I look it up", "⚙ tool: First", "Now once more, to be sure", "⚙ tool: Now o", ANSWER.split(".")[0]],
+        )
 
-    def test_a_flood_pauses_the_previews_of_the_account(self) -> None:
-        self.peer.fault("flood", method="editMessageText", retry_after=1, times=1)
+    async def slow(self, args: dict[str, Any], **kwargs: Any) -> str:
+        await asyncio.sleep(0.3)
+        return "done"
+
+
+class ThoughtTests(StreamingCase):
+    THOUGHTS = ({"thought": "Foxes, hm."}, {"answer": f"<think>Foxes, hm.</think>\n\n{ANSWER}"})
+
+    def test_what_is_thought_is_neither_shown_nor_kept_as_said(self) -> None:
+        for thought in self.THOUGHTS:
+            for streaming in ("on", "off"):
+                with self.subTest(thought=thought, streaming=streaming), configured(streaming={"enabled": streaming}):
+                    self.write(**{"answer": ANSWER, **thought})
+                    self.ask("a story")
+                    self.answer_chat()
+                    message = self.peer.messages(chat_id=CHAT)[-1]
+                    self.assertEqual(message["shown"], ANSWER)
+                    self.assertFalse([text for text in message["history"] if "Foxes" in text or "<" in text])
+        said = TranscriptMessage.objects.filter(role="assistant").values_list("content", flat=True)
+        self.assertEqual(set(said), {ANSWER})
+        self.assertNotIn("Foxes", str(self.model.requests[-1]["body"]))
+        self.assertEqual(TurnStep.objects.last().payload["thought"], "Foxes, hm.")  # type: ignore[union-attr]
+
+    def test_where_it_is_switched_on_it_stands_above_the_reply_and_nowhere_else(self) -> None:
+        self.write(thought="Foxes, hm.")
+        self.ask("a story")
+        with configured(display={"show_reasoning": True}):
+            self.answer_chat()
+        self.assertEqual(self.peer.shown(CHAT), [f"💭 Reasoning\nFoxes, hm.\n\n{ANSWER}"])
+        self.assertEqual(TranscriptMessage.objects.get(role="assistant").content, ANSWER)
+
+
+class NoticeTests(StreamingCase):
+    """That the agent is still at it is said where nothing else shows it, and in one place."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enterContext(mock.patch.object(presence, "TYPING_AFTER_SECONDS", 0.05))
+        self.enterContext(mock.patch.object(presence, "TYPING_EVERY_SECONDS", 0.1))
+
+    def test_the_next_notice_takes_the_place_of_the_last(self) -> None:
+        turn = self.open_turn()
+        for number in (1, 2):
+            notices.still_working(turn, number=number, minutes=3 * number)
+            self.deliver()
+        message, *others = self.peer.messages(chat_id=CHAT)
+        self.assertEqual(others, [])
+        self.assertEqual(message["history"], ["I am still working on it (3 min so far)."])
+        self.assertEqual(message["shown"], "I am still working on it (6 min so far).")
+
+    def test_a_notice_that_is_not_the_last_word_any_more_is_said_anew_below(self) -> None:
+        turn = self.open_turn()
+        notices.still_working(turn, number=1, minutes=3)
+        self.deliver()
+        self.ask("/status")
+        notices.still_working(turn, number=2, minutes=6)
+        self.deliver()
+        self.assertEqual([text[:18] for text in self.peer.shown(CHAT)[1:]], ["I am still working"])
+
+    def open_turn(self) -> OpenTurn:
+        self.ask("a story")
+        turn = claim_and_open(session_key=self.context().session_key)
+        assert turn
+        return turn
+
+    def test_where_a_preview_grows_nothing_is_said(self) -> None:
         self.write(STORY * 3)
         self.ask("a story")
-        self.answer_chat()
-        self.deliver_soon()
-        self.assertLessEqual(self.peer.stats["impatient"], 1)  # the reply's own, which had not been told
+        with configured(display={"notify_seconds": 0.4}):
+            self.answer_chat()
         self.assertEqual(self.peer.shown(CHAT), [(STORY * 3).strip()])
 
-    def deliver_soon(self) -> None:
-        def is_sent() -> bool:
-            self.deliver()
-            return OutboundPart.objects.get().state == "sent"
 
-        once(is_sent)
+class StreamedTests(AgentCase):
+    """On a platform that is shown everything at once, as the web chat is."""
 
-    def test_the_outcome_of_the_last_edit_may_be_unknown_and_the_edit_is_repeated(self) -> None:
-        close = closing.close
-
-        def broken(*args: Any) -> Any:
-            self.peer.fault("drop", method="editMessageText", times=1)
-            return close(*args)
-
-        self.write()
-        self.ask("a story")
-        with mock.patch.object(runner, "close", broken), self.assertLogs("gateway_app.delivery"):
-            self.answer_chat()
-        self.deliver_soon()
-        self.assertEqual(self.peer.shown(CHAT), [ANSWER])
-        self.assertEqual((OutboundPart.objects.get().unknown_outcomes, len(self.peer.messages())), (1, 1))
-
-    def test_an_edit_of_which_nothing_is_known_is_not_edited_again_but_replaced(self) -> None:
-        # Seen to fail without Place.is_lost: the edit that comes late would write over the reply.
-        self.write(STORY * 4, piece_delay=0.03)
-        self.ask("a story")
-        self.answer_chat(
-            self.until_shown(), lambda: self.peer.fault("slow", method="editMessageText", seconds=3, times=1)
+    def setUp(self) -> None:
+        super().setUp()
+        self.shown: list[Any] = []
+        self.platform.is_streamed = True
+        self.platform.stream = mock.AsyncMock(side_effect=lambda context, turn_id, text: self.shown.append(text))
+        self.platform.stream_work = lambda context, turn_id, entries: self.shown.append(
+            [(entry["kind"], entry.get("state") or entry["text"]) for entry in entries]
         )
-        self.assertEqual(self.peer.shown(CHAT), [ANSWER])
-        part = OutboundPart.objects.get()
-        self.assertEqual((part.replaces, part.removes), ("", self.turn().preview_id))
+        self.enterContext(mock.patch.object(presence, "THOUGHT_EVERY_SECONDS", 0))
 
-    def test_a_preview_that_is_slow_to_be_sent_is_taken_out_when_it_comes(self) -> None:
-        self.peer.fault("slow", seconds=2.0, times=1)
-        self.write(STORY, piece_delay=0.03)
-        self.ask("a story")
-        self.answer_chat()
-        self.assertEqual(self.peer.shown(CHAT), [STORY.strip()])
-        self.assertEqual(len(self.peer.messages()), 2)
+    def test_calls_are_shown_as_they_begin_and_end_and_what_was_said_before_stays(self) -> None:
+        self.model.script.add(answer="Let me look.", tool_calls=calls("note"))
+        pipeline.accept("go")
+        with configured(display={"tool_progress": "all"}):
+            self.answer()
+        said = ("said", "Let me look.")
+        self.assertIn([said, ("tool", "running")], self.shown)
+        self.assertIn([said, ("tool", "done")], self.shown)
+        self.assertEqual(self.platform.texts, ["tool said: did note 0"])
 
-
-class TakeoverTests(StreamingCase):
-    """The worker dies between the preview and the reply."""
-
-    def test_the_next_worker_knows_the_preview_and_makes_it_the_reply(self) -> None:
-        patch = mock.patch.object(runner, "close", side_effect=Killed)
-        self.write()
-        self.ask("a story")
-        with patch, self.assertRaises(Killed):
-            self.answer_chat()
-        self.assertTrue(self.peer.shown(CHAT)[0].endswith(CURSOR))
-        expire_leases()
-        self.write("Another story, and quickly told.", piece_delay=0)
-        self.answer_chat()
-        self.assertEqual(self.peer.shown(CHAT), ["Another story, and quickly told."])
-        self.assertEqual(len(self.peer.messages()), 1)
-        self.assertEqual([row.content for row in TranscriptMessage.objects.order_by("id")][1:], [self.peer.shown()[0]])
-
-    def test_the_next_worker_goes_on_editing_it(self) -> None:
-        self.write()
-        self.ask("a story")
-        with mock.patch.object(runner, "close", side_effect=Killed), self.assertRaises(Killed):
-            self.answer_chat()
-        expire_leases()
-        known = len(self.history())
-        other = "The moon wrote back, though it took her a while. " * 4
-        self.write(other)
-        self.answer_chat()
-        self.assertEqual(self.peer.shown(CHAT), [other.strip()])
-        self.assertGreater(len(self.history()), known + 1)
-        self.assertEqual(len(self.peer.messages()), 1)
-
-    def test_a_preview_whose_id_was_not_recorded_stays_with_its_cursor_and_the_trace_shows_it(self) -> None:
-        self.write()
-        self.ask("a story")
-        with (
-            mock.patch.object(preview, "record", side_effect=Killed),
-            mock.patch.object(runner, "close", side_effect=Killed),
-            self.assertRaises(Killed),
-        ):
-            self.answer_chat()
-        self.assertEqual(self.turn().preview_id, "?")
-        expire_leases()
-        self.write("Told again.", piece_delay=0)
-        self.answer_chat()
-        orphan, reply = self.peer.shown(CHAT)
-        self.assertTrue(orphan.endswith(CURSOR))
-        self.assertEqual((reply, self.turn().preview_id), ("Told again.", "?"))
-
-    def test_a_worker_that_has_lost_the_turn_edits_nothing(self) -> None:
-        self.write(STORY * 8)
-        self.ask("a story")
-
-        def lose() -> None:
+    def test_a_worker_that_takes_over_shows_what_the_last_one_did(self) -> None:
+        self.model.script.add(tool_calls=calls("note"))
+        pipeline.accept("go")
+        with configured(display={"tool_progress": "all"}):
+            with mock.patch.object(runner, "close", side_effect=Killed), self.assertRaises(Killed):
+                self.answer()
             expire_leases()
-            from gateway_app.turns.opening import claim_and_open
+            self.shown.clear()
+            self.model.script.add(tool_calls=calls("look"))
+            self.answer()
+        self.assertIn([("tool", "done"), ("tool", "running")], self.shown)
 
-            claim_and_open(session_key=self.context().session_key)
+    def test_thoughts_are_shown_only_where_that_is_switched_on(self) -> None:
+        for switch, expected in ((True, [("thought", "Foxes, hm.")]), (False, None)):
+            self.shown.clear()
+            self.model.script.add(thought="Foxes, hm.", answer=ANSWER)
+            pipeline.accept("go")
+            with configured(display={"show_reasoning": switch}):
+                self.answer()
+            found = [entries for entries in self.shown if isinstance(entries, list)]
+            self.assertEqual(found[-1] if found else None, expected)
+            self.assertEqual(self.platform.texts[-1], ANSWER)
 
-        with self.assertLogs("gateway_app"):
-            self.answer_chat(self.until_shown(), lose)
-        self.assertEqual(OutboundPart.objects.count(), 0)
-        self.assertTrue(self.peer.shown(CHAT)[0].endswith(CURSOR))
+    def test_where_streaming_is_off_nothing_is_asked_for_or_shown(self) -> None:
+        pipeline.accept("go")
+        with configured(streaming={"enabled": "off"}):
+            self.answer()
+        self.assertEqual((self.shown, self.model.requests[-1]["stream"]), ([], False))
