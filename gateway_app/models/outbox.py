@@ -45,6 +45,9 @@ class OutboundPart(models.Model):
         help_text="The platform's id of a message of ours that is deleted once the part was sent.",
     )
     text = models.TextField()
+    buttons = models.TextField(
+        blank=True, db_default="", help_text="JSON: the label and the value of each button below the text."
+    )
     is_sealed = models.BooleanField(
         db_default=False, help_text="The text is a secret: encrypted until it is sent, and erased then."
     )

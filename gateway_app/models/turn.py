@@ -6,10 +6,15 @@ from django.db.models.functions import Now
 
 class TurnState(models.TextChoices):
     RUNNING = "running", "running"
+    PARKED = "parked", "waits for an answer"
     DONE = "done", "answered"
     FAILED = "failed", "answered with an error"
     STOPPED = "stopped", "stopped before its end"
     DEAD = "dead", "given up after its attempts"
+
+
+OPEN_TURN_STATES = (TurnState.RUNNING, TurnState.PARKED)
+"""Not ended; a session has one such turn at the most."""
 
 
 class StopReason(models.TextChoices):
@@ -17,6 +22,10 @@ class StopReason(models.TextChoices):
 
     STOPPED = "stopped", "a person stopped it"
     INTERRUPTED = "interrupted", "a message interrupted it"
+
+
+UNKNOWN_PREVIEW = "?"
+"""The id of a preview whose send was begun, and of which nothing more is known."""
 
 
 class Turn(models.Model):
@@ -61,7 +70,7 @@ class Turn(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["lane"], condition=models.Q(state="running"), name="turn_one_running_per_lane"
+                fields=["lane"], condition=models.Q(state__in=["running", "parked"]), name="turn_one_open_per_lane"
             )
         ]
         indexes = [
@@ -72,6 +81,11 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return f"turn {self.pk}"
+
+    @property
+    def has_known_preview(self) -> bool:
+        """Whether a message shows the turn's reply so far, and can be edited."""
+        return self.preview_id not in ("", UNKNOWN_PREVIEW)
 
 
 class StepKind(models.TextChoices):

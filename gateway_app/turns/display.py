@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway_app.config import live
 from gateway_app.config.schema.display import PlatformDisplay
 from gateway_app.platforms.base import Platform
+from gateway_app.sessions.overrides import Overrides
 
 LONGEST_THOUGHT = 1_000
 """Characters of a thought that stand above a reply; the rest would hide it."""
 THOUGHT = "💭 **Reasoning**\n```\n{thought}\n```\n\n{reply}"
-
-
-class Overrides(Protocol):
-    """What a session has set for itself; empty where it has not."""
-
-    @property
-    def tool_progress(self) -> str | None: ...
-    @property
-    def show_reasoning(self) -> bool | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +25,24 @@ class Display:
     shows_reasoning: bool
 
 
-def display_of(platform: Platform, *, overrides: Overrides | None = None) -> Display:
-    """By what the session has set, else the platform's settings, else those for everywhere, else the platform."""
+def display_of(platform: Platform, *, overrides: Overrides | None = None, is_beside: bool = False) -> Display:
+    """By what the session has set, else the platform's settings, else those for everywhere, else the platform.
+
+    Of work that `is_beside` the conversation only the reply is shown: a chat shows one being written at a time.
+    """
     config = live.config()
     own = config.display.platforms.get(platform.name) or PlatformDisplay()
-    can_show = platform.is_streamed or platform.can_edit
+    can_show = (platform.is_streamed or platform.can_edit) and not is_beside
     streaming = own.streaming or config.streaming.enabled or ("on" if platform.is_streamed else "off")
-    progress = (overrides and overrides.tool_progress) or own.tool_progress or config.display.tool_progress
-    asked = overrides.show_reasoning if overrides else None
-    if asked is None:
-        asked = own.show_reasoning == "on" if own.show_reasoning else config.display.show_reasoning
+    chosen = overrides or Overrides()
+    progress = chosen.tool_progress or own.tool_progress or config.display.tool_progress or platform.tool_progress
+    reasoning = chosen.show_reasoning
+    if reasoning is None:
+        reasoning = own.show_reasoning == "on" if own.show_reasoning else config.display.show_reasoning
     return Display(
         is_streamed=can_show and streaming == "on",
-        tool_progress=(progress or platform.tool_progress) if can_show else "off",
-        shows_reasoning=asked,
+        tool_progress=progress if can_show else "off",
+        shows_reasoning=reasoning,
     )
 
 

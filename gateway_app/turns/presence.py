@@ -50,7 +50,7 @@ STOPPED_SETTLE_SECONDS = 0.2
 @contextlib.asynccontextmanager
 async def shown(platform: Platform, turn: OpenTurn, *, http: aiohttp.ClientSession) -> AsyncIterator[Stage]:
     """While the block runs the chat shows that somebody is at it, and what the stage is given."""
-    display = display_of(platform, overrides=turn.overrides)
+    display = display_of(platform, overrides=turn.overrides, is_beside=bool(turn.source.background))
     stage = (Streamed if platform.is_streamed else Edited)(platform, turn, display, http=http)
     typing = asyncio.create_task(_type(platform, turn, stage, http=http))
     try:

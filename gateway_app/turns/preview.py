@@ -9,11 +9,12 @@ from __future__ import annotations
 from gateway_app import clock, lanes
 from gateway_app.models import OutboundPart, SendGate, Turn
 from gateway_app.models.lane import LaneKind
+from gateway_app.models.turn import UNKNOWN_PREVIEW
 from gateway_app.sessions.key import delivery_key
 from gateway_app.sessions.source import SessionContext
 from gateway_app.statements import Sql, Statement, execute
 
-from .opening import UNKNOWN_MESSAGE, OpenTurn
+from .opening import OpenTurn
 
 LANE = lanes.TABLE
 PART = OutboundPart._meta.db_table
@@ -35,7 +36,7 @@ def announce(turn: OpenTurn) -> int | None:
                 f"UPDATE {TURN} SET preview_id = %s, preview_seq = coalesce((SELECT tail FROM {LANE} WHERE kind = %s"
                 f" AND key = %s), 0) WHERE id = %s AND state = 'running' AND stop = '' AND {free.sql}"
                 " RETURNING preview_seq",
-                [UNKNOWN_MESSAGE, LaneKind.DELIVERY.value, _key(turn.context), turn.turn_id, *free.values],
+                [UNKNOWN_PREVIEW, LaneKind.DELIVERY.value, _key(turn.context), turn.turn_id, *free.values],
             ),
         )
         lanes.held(turn.claim, held)

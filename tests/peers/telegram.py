@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -22,14 +23,19 @@ from typing import Any
 from aiohttp import web
 
 from tests.peers.serving import PeerServer
-from tests.peers.telegram_chats import Chat, Chats, Update, Updates
+from tests.peers.telegram_chats import Chats, Update, Updates
+from tests.peers.telegram_edits import EditCalls, result
 from tests.peers.telegram_faults import Fault, Faults
 from tests.peers.telegram_requests import (
     PARAMETERS,
     BadCall,
     check_action,
+    check_markup,
+    check_notice,
     check_text,
+    read_commands,
     read_parameters,
+    read_scope,
     whole_number,
 )
 
@@ -46,7 +52,7 @@ class Poll:
     is_replaced: bool = False
 
 
-class TelegramPeer(PeerServer):
+class TelegramPeer(EditCalls, PeerServer):
     """The server. Its methods and attributes may be used from any thread."""
 
     def __init__(self, *, token: str = TOKEN, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -62,6 +68,10 @@ class TelegramPeer(PeerServer):
         self._counts: Counter[str] = Counter()
         self._calls: list[dict[str, Any]] = []
         self._poll: Poll | None = None
+        self._menus: dict[str, list[dict[str, str]]] = {}
+        self._query_numbers = itertools.count(1)
+        self._queries: dict[str, str] = {}
+        """Presses that were not answered yet, with nothing, and those that were, with what was shown."""
 
     # --- What happens in the chats --------------------------------------------------------------------------
 
@@ -74,6 +84,19 @@ class TelegramPeer(PeerServer):
         """The same, not pushed yet."""
         with self._lock:
             return self._chats.text_update(text, **fields)
+
+    def push_press(self, data: str, *, message_id: int, chat_id: int = 501, user_id: int = 501) -> int:
+        """A person presses a button below a message of the bot's. Returns the update's number."""
+        with self._lock:
+            (message,) = [
+                found
+                for found in self._chats.messages
+                if (found["chat_id"], found["message_id"]) == (chat_id, message_id)
+            ]
+            query_id = f"query{next(self._query_numbers)}"
+            self._queries[query_id] = ""
+            update = self._chats.press_update(data, message=message, user_id=user_id, query_id=query_id)
+            return self.push(update)
 
     def push(self, body: dict[str, Any] | bytes, *, number: int | None = None, is_late: bool = False) -> int:
         """Queues any update; see `Updates.push`."""
@@ -126,6 +149,12 @@ class TelegramPeer(PeerServer):
         with self._lock:
             return [dict(call) for call in self._calls if method in ("", call["method"])]
 
+    def menu(self, kind: str = "default", **fields: int) -> list[str] | None:
+        """The names of the commands that are set for a scope, such as `menu("chat", chat_id=5)`; None for none."""
+        with self._lock:
+            found = self._menus.get(json.dumps({"type": kind, **fields}, sort_keys=True))
+        return None if found is None else [command["command"] for command in found]
+
     @property
     def stats(self) -> dict[str, Any]:
         with self._lock:
@@ -141,6 +170,11 @@ class TelegramPeer(PeerServer):
                 "polling": self._poll is not None,
                 **{name: self._counts[name] for name in ("polls", "conflicts", "refused")},
             }
+
+    def notices(self) -> list[str]:
+        """What was shown to whoever pressed a button, in order."""
+        with self._lock:
+            return [text for text in self._queries.values() if text]
 
     def wait(self, until: Callable[[TelegramPeer], object], *, seconds: float = 20, what: str = "") -> None:
         """Waits until `until(peer)` is true; raises AssertionError with what was seen after `seconds`."""
@@ -258,6 +292,7 @@ class TelegramPeer(PeerServer):
         with self._lock:
             chat = self._chat(parameters)
             shown = check_text(parameters)
+            check_markup(parameters)
             reply = parameters.get("reply_parameters") or {}
             if reply and not (reply.get("message_id") in chat.message_ids or reply.get("allow_sending_without_reply")):
                 raise BadCall("Bad Request: message to be replied not found")
@@ -273,40 +308,14 @@ class TelegramPeer(PeerServer):
             }
         )
 
-    async def _editMessageText(self, parameters: dict[str, Any]) -> bytes:
+    async def _answerCallbackQuery(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
-            message = self._own_message(parameters, "edit")
-            shown = check_text(parameters)
-            if not self._chats.edit(message, parameters=parameters, shown=shown):
-                raise BadCall(
-                    "Bad Request: message is not modified: specified new message content and reply markup are exactly"
-                    " the same as a current content and reply markup of the message"
-                )
-        return result({"message_id": message["message_id"], "from": self.me, "date": int(message["at"]), "text": shown})
-
-    async def _deleteMessage(self, parameters: dict[str, Any]) -> bytes:
-        with self._lock:
-            self._chats.delete(self._own_message(parameters, "delete"), chat=self._chat(parameters))
+            query_id = str(parameters.get("callback_query_id"))
+            if self._queries.get(query_id, "answered"):
+                raise BadCall("Bad Request: query is too old and response timeout expired or query ID is invalid")
+            check_notice(parameters)
+            self._queries[query_id] = str(parameters.get("text") or " ")
         return result(True)
-
-    def _own_message(self, parameters: dict[str, Any], verb: str) -> dict[str, Any]:
-        """The bot's message that a call names. Those of others it may not touch."""
-        chat = self._chat(parameters)
-        message_id = whole_number(parameters, "message_id", default=0, least=1, most=2**31)
-        message = self._chats.sent(chat=chat, message_id=message_id)
-        if message is None:
-            is_known = message_id in chat.message_ids
-            words = f"message can't be {verb}ed".replace("eed", "ed") if is_known else f"message to {verb} not found"
-            raise BadCall(f"Bad Request: {words}")
-        return message
-
-    def delete_message(self, message_id: int, *, chat_id: int = 501) -> None:
-        """A person deletes a message of the bot's."""
-        with self._lock:
-            chat = self._chats.chat(chat_id)
-            message = self._chats.sent(chat=chat, message_id=message_id)
-            assert message is not None
-            self._chats.delete(message, chat=chat)
 
     async def _sendChatAction(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
@@ -315,17 +324,25 @@ class TelegramPeer(PeerServer):
             self._chats.typing[chat.chat_id] += 1
         return result(True)
 
-    def _chat(self, parameters: dict[str, Any]) -> Chat:
-        """The chat of a call. A bot may write only where somebody has written to it."""
-        chat_id = whole_number(parameters, "chat_id", default=0, least=-(2**53), most=2**53)
-        chat = self._chats.known.get(chat_id)
-        if chat is None:
-            raise BadCall("Bad Request: chat not found")
-        if parameters.get("message_thread_id"):
-            thread = whole_number(parameters, "message_thread_id", default=0, least=1, most=2**31)
-            if thread not in chat.threads:
-                raise BadCall("Bad Request: message thread not found")
-        return chat
+    async def _getMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            return result(self._menus.get(self._scope(parameters), []))
+
+    async def _setMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus[self._scope(parameters)] = read_commands(parameters)
+        return result(True)
+
+    async def _deleteMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus.pop(self._scope(parameters), None)
+        return result(True)
+
+    def _scope(self, parameters: dict[str, Any]) -> str:
+        scope = read_scope(parameters)
+        if "chat_id" in scope:
+            self._chat({"chat_id": scope["chat_id"]})
+        return json.dumps(scope, sort_keys=True)
 
     def _wake(self) -> None:
         with self._lock:
@@ -339,6 +356,7 @@ class TelegramPeer(PeerServer):
                 found = await request.json()
                 numbers = [self.push_text(**text) for text in found.get("texts", [])]
                 numbers += [self.push(body) for body in found.get("updates", [])]
+                numbers += [self.push_press(**press) for press in found.get("presses", [])]
                 numbers += [self.push(body.encode()) for body in found.get("raw", [])]
                 return web.json_response({"update_ids": numbers})
             case "POST", "fault":
@@ -352,10 +370,6 @@ class TelegramPeer(PeerServer):
             case "GET", "updates":
                 return web.json_response(self.updates(since=since))
         return web.json_response({"error": f"nothing at /_/{what}"}, status=404)
-
-
-def result(found: Any) -> bytes:
-    return json.dumps({"ok": True, "result": found}).encode()
 
 
 def main() -> None:
