@@ -84,8 +84,12 @@ class JournalTests(TestCase):
             self.result(bad, '{"error": "no"}'),
             self.reply("", open_call),
         ]
-        entries = of_journal(steps, mode="all", shows_reasoning=True).entries
+        work = of_journal(steps, mode="all", shows_reasoning=True)
+        entries = work.entries
         self.assertEqual([entry["kind"] for entry in entries], ["thought", "said", "tool", "tool", "tool"])
         self.assertEqual([entry.get("state") for entry in entries[2:]], ["done", "failed", "running"])
+        work.begin(open_call)  # by the worker that takes over
+        work.end(open_call.id, content="paid")
+        self.assertEqual(work.entries[-1], {**entries[-1], "state": "done"})
         with_reply = of_journal([*steps, self.reply("The end.")], mode="all", shows_reasoning=False).entries
         self.assertEqual([entry["kind"] for entry in with_reply], ["said", "tool", "tool", "tool"])

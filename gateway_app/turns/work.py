@@ -86,6 +86,8 @@ class Work:
         self._thought = None
         if self._mode == "off":
             return False
+        if call.id in self._open:
+            return True  # it began before, under a worker that has died or a turn that was parked
         last = self._entries[-1] if self._entries else None
         name, detail = call.name, self._detail(call)
         if not isinstance(last, Call) or last.name != name or (self._mode != "new" and last.detail != detail):
