@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway_app import background, clock, lanes, metrics
@@ -76,7 +76,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
     with lanes.fenced(turn.claim):
         reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
-        posting = outbox.Posting(_draft(turn, reply), and_claim=True)
+        posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
@@ -160,8 +160,10 @@ def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     ]  # fmt: skip
 
 
-def _draft(turn: OpenTurn, text: str) -> outbox.Draft:
-    context = turn.context
+def _draft(turn: OpenTurn, text: str, outcome: Outcome) -> outbox.Draft:
+    context, place = turn.context, turn.preview
+    if place and outcome.state is TurnState.STOPPED:
+        place = replace(place, seq=None)  # what was said stays where it stands, above the answer to `/stop`
     return outbox.Draft(
         key=f"turn/{turn.turn_id}",
         platform=context.platform,
@@ -171,4 +173,5 @@ def _draft(turn: OpenTurn, text: str) -> outbox.Draft:
         reply_to=turn.reply_to,
         text=background.labelled(turn.source, text),
         turn_id=turn.turn_id,
+        place=place,
     )

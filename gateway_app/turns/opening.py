@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from dataclasses import dataclass, field
@@ -111,6 +112,9 @@ class OpenTurn:
     """What the model has said since the last step, where somebody watches."""
     answers: Answers = field(default_factory=dict)
     """What people have answered in it: it was parked before."""
+    preview: outbox.Place | None = None
+    """The message that shows the reply while it is written, and whose place it is to take."""
+    leftovers: list[asyncio.Task[None]] = field(default_factory=list)  # in the chat; no reply waits for them
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -312,6 +316,8 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     )
     opened.interrupts = turn.interrupts
     opened.answers = answering.answers_of(turn_id)
+    if turn.has_known_preview:
+        opened.preview = outbox.Place(turn.preview_id, turn.preview_seq)
     if turn.stop and opened.obeys(StopReason(turn.stop)):
         opened.stop = StopReason(turn.stop)
     opened.seen_tail = -1  # what the dead worker had not looked for may join yet

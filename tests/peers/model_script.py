@@ -34,6 +34,8 @@ class Behaviour:
     """Of `body`."""
     answer: str | None = None
     """`{text}` stands for the last user message."""
+    thought: str = ""
+    """What the model thinks before, as servers tell it apart from the answer."""
     tool_calls: tuple[Mapping[str, str], ...] = ()
     """`{"name": …, "arguments": …}` each, and an `id` where it matters."""
     finish_reason: str | None = None
@@ -153,6 +155,8 @@ def whole_body(
     message: dict[str, Any] = {"role": "assistant", "content": text or None}
     if calls:
         message["tool_calls"] = calls
+    if behaviour.thought:
+        message["reasoning_content"] = behaviour.thought
     rest: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": reason(behaviour, calls)}]}
     if behaviour.usage:
         rest["usage"] = usage(size, text, behaviour)
@@ -172,7 +176,9 @@ def stream_events(
         return event(choices=[{"index": 0, "delta": fields, "finish_reason": finish_reason}])
 
     step = behaviour.piece_chars
-    events = [delta(content=text[start : start + step]) for start in range(0, len(text), step)]
+    thought = behaviour.thought
+    events = [delta(reasoning_content=thought[start : start + step]) for start in range(0, len(thought), step)]
+    events += [delta(content=text[start : start + step]) for start in range(0, len(text), step)]
     for index, call in enumerate(calls):
         arguments = call["function"]["arguments"]
         middle = len(arguments) // 2

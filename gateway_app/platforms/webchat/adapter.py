@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 
 from gateway_app.platforms.base import OutgoingPart, Platform
 from gateway_app.sessions.source import SessionContext
 
-from .stream import CHANGED, key, publisher, window
+from .stream import CHANGED, key, publisher, window, work
 
 
 class Adapter(Platform):
     name = "webchat"
     shows = "Answers are shown in a web page, as Markdown."
     is_streamed = True
+    tool_progress = "all"
     answers_requests = True
 
     def split(self, text: str) -> list[str]:
@@ -31,6 +34,9 @@ class Adapter(Platform):
 
     async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:
         publisher().put(key(context.chat_id), window(turn_id=turn_id, text=text))
+
+    def stream_work(self, context: SessionContext, *, turn_id: int, entries: list[dict[str, Any]]) -> None:
+        publisher().put(key(context.chat_id), work(turn_id=turn_id, entries=entries))
 
     def _ring(self, chat_id: str) -> None:
         publisher().put(key(chat_id), CHANGED)

@@ -13,5 +13,6 @@ urlpatterns = [
     path("<slug:chat_id>/post", views.post, name="post"),
     path("<slug:chat_id>/press", views.press, name="press"),
     path("<slug:chat_id>/rename", views.rename, name="rename"),
+    path("<slug:chat_id>/work/<int:turn_id>", views.work, name="work"),
     path("<slug:chat_id>/events", views.events, name="events"),
 ]

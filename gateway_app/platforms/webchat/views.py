@@ -149,6 +149,14 @@ async def messages(request: HttpRequest, *, user: User, chat_id: str) -> HttpRes
     return JsonResponse({"items": earlier.items, "before": str(earlier.before), "hasEarlier": earlier.has_earlier})
 
 
+@require_GET
+@call
+async def work(request: HttpRequest, *, user: User, chat_id: str, turn_id: int) -> HttpResponseBase:
+    """What a turn of the conversation did besides its reply."""
+    await in_database(conversations.owned, user, chat_id)
+    return JsonResponse({"entries": await in_database(conversations.work_of, chat_id, turn_id=turn_id)})
+
+
 @require_POST
 @call
 async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:

@@ -23,6 +23,11 @@ const thread = new Thread({
   empty: at("empty"),
   announce,
   press: presser({ url: `${base}press`, token, announce }),
+  async loadWork(turn) {
+    const response = await fetch(`${base}work/${turn}`);
+    if (!response.ok) throw new Error();
+    return (await response.json()).entries;
+  },
 });
 thread.update(state, { isSilent: true });
 thread.follow();
@@ -79,6 +84,7 @@ const feed = new Feed({
       if (hasReply && document.hidden) document.title = `● ${title()}`;
     },
     partial: (piece) => thread.partial(piece),
+    work: (doing) => thread.work(doing),
     trouble: ({ text }) => showTrouble(text),
     status(status) {
       if (status === "signed-out") {
