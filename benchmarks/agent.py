@@ -60,11 +60,11 @@ def main() -> int:
 
 def tools(report: Report, options: argparse.Namespace) -> None:
     """Turns with ten calls of a tool that costs nothing, beside turns with none."""
-    call = {"name": "current_time", "arguments": json.dumps({"timezone": ZONE})}
+    one = {"name": "current_time", "arguments": json.dumps({"timezone": ZONE})}
     at_once = [{"name": "current_time", "arguments": json.dumps({"timezone": f"Etc/GMT+{n}"})} for n in range(CALLS)]
     kinds: dict[str, dict[str, Any]] = {
         "none": {},
-        f"{CALLS}, one after the other": {"tool_calls": [call], "rounds": CALLS, "answer": "echo: {text}"},
+        f"{CALLS}, one after the other": {"tool_calls": [one], "rounds": CALLS, "answer": "echo: {text}"},
         f"{CALLS} in one reply": {"tool_calls": at_once, "rounds": 1, "answer": "echo: {text}"},
     }
     alone: dict[str, list[dict[str, Any]]] = {}
@@ -147,8 +147,8 @@ def streaming(report: Report, options: argparse.Namespace) -> None:
                 [
                     f"{rate:g}",
                     f"{options.browsers * rate:.0f}",
-                    f"{found['live'] / found['seconds']:.0f}",
-                    f"{100 * found['live'] / max(found['sent'], 1):.1f}",
+                    f"{1000 * len(delays) / max(found['lasted'], 1):.0f}",
+                    f"{100 * len(delays) / max(found['sent'], 1):.1f}",
                     *[
                         delays[min(int(len(delays) * share), len(delays) - 1)] if delays else ""
                         for share in (0.5, 0.95, 0.99)
@@ -193,17 +193,17 @@ def stream(fleet: Fleet, *, crowd: str, model: str, rate: float, options: argpar
     deadline = time.monotonic() + WAIT_SECONDS + 4 * options.seconds
     while True:
         time.sleep(0.5)
-        found = call(f"{crowd}/_/state")
-        if found["answered"] >= options.browsers:
+        answered = call(f"{crowd}/_/state")["answered"]
+        if answered >= options.browsers:
             break
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{found['answered']} of {options.browsers} answers were shown.")
+            raise TimeoutError(f"{answered} of {options.browsers} answers were shown.")
     took, after = time.monotonic() - started, fleet.cpu_seconds()
-    sent = call(script)["sent"]
+    sent, found = call(script)["sent"], call(f"{crowd}/_/found")
     if found["tokens"] < 0.98 * sent:
         raise AssertionError(f"{found['tokens']} of {sent} tokens were shown in the end.")
     cpu = {role: (after[role] - before.get(role, 0)) / took for role in after}
-    return found | {"sent": sent, "cpu": cpu, "seconds": took}
+    return found | {"sent": sent, "cpu": cpu}
 
 
 if __name__ == "__main__":

@@ -76,27 +76,33 @@ class Browser:
     def begin(self) -> None:
         self.seen: set[str] = set()
         self.delays: list[int] = []
+        self.live_at: list[int] = []
+        """When a token came while the answer was being written."""
         self.tail = ""
-        self.answers = 0
+        self.is_answered = False
 
     async def follow(self) -> None:
         """Reads the page's events for ever."""
-        name = ""
-        async with self.http.get(f"{self.chat}/events", headers=self.headers) as response:
-            response.raise_for_status()
-            async for line in response.content:
-                field, _, value = line.decode().rstrip("\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    self.take(name, json.loads(value))
+        name = cursor = ""
+        while True:
+            headers = self.headers | {"Last-Event-ID": cursor}
+            async with self.http.get(f"{self.chat}/events", headers=headers) as response:
+                response.raise_for_status()
+                async for line in response.content:
+                    field, _, value = line.decode().rstrip("\n").partition(": ")
+                    if field == "id":
+                        cursor = value
+                    elif field == "event":
+                        name = value
+                    elif field == "data":
+                        self.take(name, json.loads(value))
 
     def take(self, name: str, data: dict[str, Any]) -> None:
         at = now()
         if name == "update":
             for item in data["items"]:
                 if item["from"] == "agent":
-                    self.answers += 1
+                    self.is_answered = True
                     self.count(item["text"], at)
             return
         text = self.tail + data["more"] if "more" in data else data.get("text", "")
@@ -110,6 +116,7 @@ class Browser:
                 self.seen.add(token)
                 if is_live:
                     self.delays.append(at - int(token))
+                    self.live_at.append(at)
 
     async def post(self, number: int) -> None:
         body = {"id": f"bench-{number:08d}-{time.monotonic_ns()}", "text": "Talk to me."}
@@ -125,7 +132,6 @@ class Crowd(PeerServer):
         self.address, self.people = address, people
         self.browsers: list[Browser] = []
         self.pages: list[asyncio.Task[None]] = []
-        self.posted_at = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if not self.browsers:
@@ -141,17 +147,18 @@ class Crowd(PeerServer):
         if request.method == "POST":
             for browser in self.browsers:
                 browser.begin()
-            self.posted_at = now()
             await asyncio.gather(*(browser.post(number) for number, browser in enumerate(self.browsers)))
-        return web.json_response(
-            {
-                "answered": sum(browser.answers for browser in self.browsers),
-                "tokens": sum(len(browser.seen) for browser in self.browsers),
-                "live": sum(len(browser.delays) for browser in self.browsers),
-                "delays": sorted(delay for browser in self.browsers for delay in browser.delays),
-                "took": now() - self.posted_at,
-            }
-        )
+        answered = sum(browser.is_answered for browser in self.browsers)
+        return web.json_response({"answered": answered} | (self.found() if request.path.endswith("/found") else {}))
+
+    def found(self) -> dict[str, Any]:
+        """What the pages were shown since the last run began; times in milliseconds."""
+        live_at = [at for browser in self.browsers for at in browser.live_at]
+        return {
+            "tokens": sum(len(browser.seen) for browser in self.browsers),
+            "delays": sorted(delay for browser in self.browsers for delay in browser.delays),
+            "lasted": max(live_at) - min(live_at) if live_at else 0,
+        }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from gateway_app import inbox
@@ -75,11 +77,9 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    def answer(self, places: list[dict[str, Any]]) -> None:
-        """Answers all that waits in the sessions of `places`."""
-        rings = [asyncio.run_coroutine_threadsafe(_ring(place), loop) for place in places for loop in self._loops]
-        for ring in rings:
-            ring.result()
+    def ring(self, places: list[dict[str, Any]]) -> list[Future[None]]:
+        """Rings for the sessions of `places`. What is returned ends when what waits there is answered."""
+        return [asyncio.run_coroutine_threadsafe(_ring(place), loop) for place in places for loop in self._loops]
 
     def close(self) -> None:
         for loop, thread in zip(self._loops, self._threads, strict=True):
@@ -116,15 +116,32 @@ class World:
         inbox.accept([pipeline.event(self.text(who, deed, pick), **self.place(who))])
         self.touched.add(who)
 
+    def write_meanwhile(self, *deeds: tuple[Who, str]) -> None:
+        """Answers all that waits; the deeds are done while the model has the first call."""
+        self.model.script.add(delay=0.5)
+        calls = self.model.stats["calls"]
+
+        def write() -> None:
+            while self.model.stats["calls"] == calls:
+                time.sleep(0.01)
+            for who, deed in deeds:
+                self.write(who, deed)
+
+        self.work(meanwhile=write)
+
     def abandon(self, who: Who) -> None:
         """A worker begins to answer, and is gone."""
         opening.claim_and_open(session_key=self.key(who))
         expire_leases()
 
-    def work(self) -> None:
-        """Answers all that waits. Raises `Crossed`."""
-        self.workers.answer([self.place(who) for who in sorted(self.touched)])
+    def work(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Answers all that waits; `meanwhile` is done while the model has the first call. Raises `Crossed`."""
+        places = [self.place(who) for who in sorted(self.touched)]
         self.touched.clear()
+        rings = self.workers.ring(places)
+        meanwhile()
+        for ring in rings:
+            ring.result()
         calls, sent = self.looked
         self.looked = (self.model.stats["calls"], len(self.platform.sent))
         for request in self.model.requests[max(0, len(self.model.requests) - (self.looked[0] - calls)) :]:
@@ -203,6 +220,8 @@ class World:
         match deed:
             case "say":
                 return f"common words {mark} {pick}"
+            case "steer":
+                return f"/steer common words {mark} {pick}"
             case "title":
                 return f"/title {mark} {pick % 3}"
             case "undo":

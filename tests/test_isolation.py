@@ -29,11 +29,13 @@ from gateway_app.models import (
     Turn,
     TurnStep,
 )  # fmt: skip
+from gateway_app.models.inbox import BusyMode
 from gateway_app.models.memory import MemoryScope
 from gateway_app.models.turn import StepKind
 from gateway_app.sessions import history, lineage, own, search
+from gateway_app.sessions.source import SessionSource
 from gateway_app.statements import Sql, Statement
-from gateway_app.turns import journal, opening
+from gateway_app.turns import journal, opening, steering
 from gateway_app.turns.journal import Step
 from gateway_app.worker.database import close_database_threads
 from tests.configuration import configured
@@ -169,6 +171,13 @@ def everybodys_waiting(lane: Sql) -> Statement:
     )
 
 
+def everybodys_joining(turn: opening.OpenTurn) -> list[opening.Waiting]:
+    return [
+        opening.Waiting(row.pk, SessionSource.from_json(row.source), row.asks or row.text, "", BusyMode.STEER)
+        for row in InboundMessage.objects.filter(state="waiting", busy_mode="steer").order_by("seq")
+    ]
+
+
 READING, READING_OPEN = history.reading, opening._reading_open_messages
 
 
@@ -178,7 +187,8 @@ class Filter(NamedTuple):
     owner: Any
     name: str
     without: Callable[..., Any]
-    deeds: Sequence[tuple[Who, str] | tuple[Who, str, int] | str]
+    deeds: Sequence[Any]
+    """Who does what, one after the other. A list is done while the agent works on what came before it."""
 
 
 FILTERS = (
@@ -194,6 +204,12 @@ FILTERS = (
     Filter(lineage, "stretches", everybodys_stretches, [((0, THREAD), "say"), WORK, (ANN, "retry")]),
     Filter(journal, "load", everybodys_steps, [(BOB, "say"), WORK, (ANN, "say"), ABANDON]),
     Filter(opening, "_reading_open_messages", everybodys_waiting, [((0, THREAD), "say"), (ANN, "say")]),
+    Filter(
+        steering,
+        "waiting_to_steer",
+        everybodys_joining,
+        [((0, GROUP), "to do"), [((0, GROUP), "say"), (ANN, "steer")]],
+    ),
     Filter(pool, "is_offered", lambda server, context: True, [(SERVED, "say"), WORK, (ANN, "ask the server")]),
 )
 
@@ -206,6 +222,8 @@ class FilterTests(IsolationCase):
                 world.work()
             elif deed == ABANDON:
                 world.abandon(who)
+            elif isinstance(deed, list):
+                world.write_meanwhile(*deed)
             else:
                 who = deed[0]
                 world.write(*deed)

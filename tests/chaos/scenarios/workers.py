@@ -75,7 +75,11 @@ def killed_by_a_tool(fleet: Fleet) -> Tally:
     trap.wait()
     total = settled(traffic)
     last = fleet.model.requests[-1]["body"]["messages"][-1]
-    if (made := fleet.model.stats["calls"] - calls) != 2 or "is unknown" not in str(last) or fleet.database.query(NOTES):
+    if (
+        (made := fleet.model.stats["calls"] - calls) != 2
+        or "is unknown" not in str(last)
+        or fleet.database.query(NOTES)
+    ):
         raise AssertionError(f"the model was called {made} times, and told: {last}")
     return total
 
