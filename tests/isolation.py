@@ -96,6 +96,10 @@ async def _ring(place: dict[str, Any]) -> None:
 async def _tidy() -> None:
     await close_pool()
     await close_http_session()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class World:
