@@ -18,7 +18,7 @@ from typing import Any
 from gateway_app import inbox
 from gateway_app.agent import prompt
 from gateway_app.mcp.pool import close_pool
-from gateway_app.models import InboundMessage, Session, ToolOutput
+from gateway_app.models import InboundMessage, OutboundPart, Session, ToolOutput
 from gateway_app.sessions.source import ChatType
 from gateway_app.turns import opening
 from gateway_app.turns.runner import run_session
@@ -39,11 +39,11 @@ ASKED_FOR = "You have no conversation `"
 """Begins a reply that repeats what somebody asked for, which may be another's title."""
 TALK = (
     "say", "note", "note here", "notes", "notes here", "do", "to do", "search", "search for theirs", "read on",
-    "ask the server",
+    "ask the server", "send to them",
 )  # fmt: skip
 COMMANDS = (
     "new", "title", "sessions", "resume by id", "resume by title", "resume by number", "branch", "undo", "redo",
-    "retry", "status", "usage",
+    "retry", "status", "usage", "insights", "model", "approve", "deny",
 )  # fmt: skip
 
 Who = tuple[int, int]
@@ -152,7 +152,8 @@ class World:
             if "body" not in request:
                 raise AssertionError(f"the model's server refused a request that was none: {request}")
             self.look_at_request(request["body"])
-        for part in self.platform.sent[sent:]:
+        # What was sent, and what is in the outbox to be sent.
+        for part in [*self.platform.sent[sent:], *OutboundPart.objects.filter(state="waiting")]:
             self.look_at_part(part)
 
     def end(self) -> None:
@@ -269,6 +270,9 @@ class World:
             case "read on":
                 newest = ToolOutput.objects.order_by("-id").values_list("reference", flat=True).first()
                 return "tool_output", {"reference": newest or "none", "session_id": "any"}
+            case "send to them":
+                theirs = self.place((1 - who[0], DM))["chat_id"]
+                return "send_message", {"target": f"recording:{theirs}", "message": f"for you {mark}"}
         return "mcp_misfit_say", {"text": f"{mark} for the server"}
 
 

@@ -25,6 +25,7 @@ Rounds = Sequence[Sequence[str]]
 class ResumedRoundTests(AgentCase):
     """Kills the worker before and after each commit of the journal, and counts what was done twice."""
 
+    look_seconds = 0.005
     MIXED: Rounds = (("look", "look", "pay", "pay", "note"), ("look", "pay"))
     JOINED: Rounds = (("look", "join", "look"), ("pay",))
 

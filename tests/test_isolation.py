@@ -18,11 +18,13 @@ from gateway_app.agent import memory
 from gateway_app.agent.memory import Note, Owner
 from gateway_app.agent.tools import todo, tool_output
 from gateway_app.config.schema import mcp as mcp_schema
+from gateway_app.delivery import targets
 from gateway_app.mcp import pool
 from gateway_app.mcp.tests.case import PEERS, START_SECONDS
 from gateway_app.models import (
     InboundMessage,
     MemoryNote,
+    OutboundPart,
     Session,
     TodoList,
     ToolOutput,
@@ -179,6 +181,11 @@ def everybodys_joining(turn: opening.OpenTurn) -> list[opening.Waiting]:
     ]
 
 
+def everybodys_chats(context: Any) -> list[targets.Target]:
+    places = Session.objects.values_list("platform", "account", "chat_id", "thread_id").distinct()
+    return [targets.Target(name=targets._name(place), kind="", title="", place=place) for place in places]
+
+
 READING, READING_OPEN = history.reading, opening._reading_open_messages
 
 
@@ -211,6 +218,7 @@ FILTERS = (
         everybodys_joining,
         [((0, GROUP), "to do"), [((0, GROUP), "say"), (ANN, "steer")]],
     ),
+    Filter(targets, "permitted", everybodys_chats, [(BOB, "say"), WORK, (ANN, "send to them")]),
     Filter(pool, "is_offered", lambda server, context: True, [(SERVED, "say"), WORK, (ANN, "ask the server")]),
 )
 
@@ -246,6 +254,7 @@ class FilterTests(IsolationCase):
             # What a run that failed has left, the next one must not find.
             InboundMessage.objects.exclude(state="done").update(state="done", turn=None)
             Turn.objects.filter(state="running").update(state="done")
+            OutboundPart.objects.filter(state="waiting").update(state="discarded")
 
     def test_whose_group_it_is_counts(self) -> None:
         with override_settings(GROUP_SESSIONS_PER_USER=False), self.assertRaises(Crossed):
