@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -38,6 +39,8 @@ class Behaviour:
     """What the model thinks before, as servers tell it apart from the answer."""
     tool_calls: tuple[Mapping[str, str], ...] = ()
     """`{"name": …, "arguments": …}` each, and an `id` where it matters."""
+    rounds: int = 0
+    """Rounds in which the tools are called, before the text; 0 for every time. `{round}` in arguments is its number."""
     finish_reason: str | None = None
     usage: bool = True
     cached_tokens: int = 0
@@ -127,7 +130,15 @@ def compose(request: dict[str, Any], behaviour: Behaviour, *, text: str) -> tupl
     """The text and the tool calls that answer `request`."""
     if behaviour.tool_calls or behaviour.answer is not None:
         answer = (behaviour.answer or "").replace("{text}", text)
-        return answer, [tool_call(**call) for call in behaviour.tool_calls]
+        if not behaviour.rounds:
+            return answer, [tool_call(**call) for call in behaviour.tool_calls]
+        done = rounds_done(request["messages"])
+        if done >= behaviour.rounds:
+            return answer, []
+        numbered = [
+            {**call, "arguments": call["arguments"].replace("{round}", str(done))} for call in behaviour.tool_calls
+        ]
+        return "", [tool_call(**call) for call in numbered]
     last = request["messages"][-1]
     if last["role"] == "tool":
         return f"tool said: {last['content']}", []
@@ -138,6 +149,12 @@ def compose(request: dict[str, Any], behaviour: Behaviour, *, text: str) -> tupl
         if found[1] in offered
     ]
     return ("", calls) if calls else (f"echo: {text}", [])
+
+
+def rounds_done(messages: list[dict[str, Any]]) -> int:
+    """How often tools were called since a person wrote last."""
+    since = itertools.takewhile(lambda message: message["role"] != "user", reversed(messages))
+    return sum(bool(message.get("tool_calls")) for message in since)
 
 
 def tool_call(*, name: str, arguments: str, id: str | None = None) -> dict[str, Any]:
