@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +18,7 @@ from django.db import Error as DatabaseError
 
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
+from gateway_app.agent.asking import Parked
 from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelError, client
 from gateway_app.agent.results import Result
@@ -28,8 +31,9 @@ from gateway_app.commands.runner import run_command
 from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
-from gateway_app.models.turn import StopReason, TurnState
+from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.platforms import registry as platforms
+from gateway_app.questions import deciding, permissions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
@@ -37,12 +41,15 @@ from gateway_app.worker.leases import keeper
 from . import compression, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
+from .parking import park
 from .stop_watch import stop_watch
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+COMMAND = "command"
+"""Stands for a call's id in the journal of a turn that runs a command."""
 GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
     " The message is kept for the operator."
@@ -117,12 +124,16 @@ async def _run_session(
 async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     started = time.monotonic()
     try:
+        if turn.answers:
+            await in_database(deciding.audit, turn.claim, turn_id=turn.turn_id)
         outcome = await _outcome(turn, http=http)
         try:
+            if isinstance(outcome, Parked):
+                return await record_in_database(park, turn, outcome)
             closed = await record_in_database(close, turn, outcome)
-        except StopAsked:
-            turn.stop = StopReason.STOPPED
-            said = outcome.reply if outcome.state is TurnState.DONE else ""
+        except StopAsked as asked:
+            turn.stop = asked.reason
+            said = outcome.reply if isinstance(outcome, Outcome) and outcome.state is TurnState.DONE else ""
             outcome = _stopped(turn, said=said)
             closed = await record_in_database(close, turn, outcome)
     except LaneLost:
@@ -142,7 +153,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     return dataclasses.replace(closed, is_long=compression.is_due(turn, outcome))
 
 
-async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
+async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome | Parked:
     if turn.stop:
         return _stopped(turn)
     if turn.attempts > settings.TURN_MAX_ATTEMPTS:
@@ -153,11 +164,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS) as limit:
             with stop_watch.watching(turn, limit):
                 if turn.invocation:
-                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                    begin = functools.partial(_begin, turn)
+                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source, begin=begin)
                     if isinstance(answer, str):
                         return Outcome(state=TurnState.DONE, reply=answer)
                     return Outcome(state=TurnState.DONE, effect=answer)
                 conversation = await _converse(turn, http=http)
+    except Parked as parked:
+        return parked
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
         log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
@@ -187,6 +201,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         steps=[conversation.last] if conversation.last else [],
         **_used(conversation.usage),
     )
+
+
+async def _begin(turn: OpenTurn) -> bool:
+    """Journals that the turn's command does now what it must not do twice; false where that was journaled before."""
+    if turn.steps:
+        return False
+    await _to_its_end(_record(turn, [journal.Step(StepKind.TOOL_STARTED, {"tool_call_id": COMMAND})], []))
+    return True
 
 
 def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
@@ -228,6 +250,10 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         is_shorter = await compression.compress_for(turn, http=http, is_needed=True)
         return turn.history.messages if is_shorter else None
 
+    async def permit(tools: AbstractSet[str]) -> AbstractSet[str]:
+        session_id = turn.context.session_id
+        return await in_database(permissions.permitted, turn.source, session_id=session_id, tools=tools)
+
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as show:
         await prepare_tools(turn.context)
@@ -239,15 +265,19 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
         agent = AIAgent(
             model=client(http),
-            models=models_for(turn.context, live.config()),
+            models=models_for(turn.context, live.config(), turn.overrides),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
             commit=commit,
+            turn_id=turn.turn_id,
             prompt=turn.prompt,
+            effort=turn.overrides.reasoning_effort,
             on_text=on_text if show else None,
             join=join,
             compress=compress,
+            answers=turn.answers,
+            permit=permit,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
