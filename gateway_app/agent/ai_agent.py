@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
 
+from .asking import Answers, Permit
 from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, ToolCall
 from .registry import Registry
 from .results import Result, presented
@@ -87,10 +89,13 @@ class AIAgent:
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
+        answers: Answers = MappingProxyType({}),
+        permit: Permit | None = None,
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
         it is written, where somebody watches it being written. `join` is asked before each model call but the first,
-        and the last that only sums up; `compress` once, where a model finds the conversation too long.
+        and the last that only sums up; `compress` once, where a model finds the conversation too long. `answers` are
+        what people answered before in this turn; `permit` is asked about tools that need an approval.
         """
         self._model = model
         self._models = models
@@ -102,6 +107,8 @@ class AIAgent:
         self._on_text = on_text
         self._join = join
         self._compress = compress
+        self._answers = answers
+        self._permit = permit
 
     async def run_conversation(
         self,
@@ -114,7 +121,8 @@ class AIAgent:
         """The conversation that `user_message` leads to, after `history`.
 
         `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
-        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, and what `record` raises.
+        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, `Parked` where a person has to
+        answer first, and what `record` raises.
         """
         conversation, repeats = Conversation(sync_honcho), Repeats()
         past, asked = list(history), {"role": "user", "content": user_message}
@@ -122,7 +130,14 @@ class AIAgent:
         opening: list[Step] = []
         while True:
             if tool_round:
-                await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
+                await tool_round.run(
+                    self._tools,
+                    invoke=self._invoke_tool,
+                    record=self._record,
+                    opening=opening,
+                    answers=self._answers,
+                    permit=self._permit,
+                )
                 conversation.said += tool_round.messages
             reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
             if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
@@ -137,7 +152,7 @@ class AIAgent:
             conversation.take(reply)
             # Journaled together with what the first calls of the round start, before any of them does.
             opening = [Step(StepKind.MODEL_REPLY, reply.to_json())]
-            tool_round = ToolRound.of(reply, repeats=repeats)
+            tool_round = ToolRound.of(reply, repeats=repeats, number=conversation.usage.model_calls)
 
     def _replay(self, conversation: Conversation, steps: Sequence[Step], *, repeats: Repeats) -> ToolRound | None:
         """Puts the journal into the conversation, all but the results of its last reply's calls: their round is
@@ -150,7 +165,7 @@ class AIAgent:
                     conversation.said += tool_round.messages
                 reply = ModelReply.from_json(step.payload)
                 conversation.take(reply)
-                tool_round = ToolRound.of(reply, repeats=repeats)
+                tool_round = ToolRound.of(reply, repeats=repeats, number=conversation.usage.model_calls)
             elif step.kind is StepKind.STEERED:  # once the round was done
                 conversation.said += [*(tool_round.messages if tool_round else ()), steering_message(step)]
                 tool_round = None

@@ -73,6 +73,8 @@ class Command:
     takes: BusyMode | None = None
     """Of a control command: what follows its name is a message, which is taken in this mode."""
     aliases: tuple[str, ...] = ()
+    leaves: bool = False
+    """It leaves what the conversation is at, so that a turn that waits for the person's answer ends for it."""
     scopes: frozenset[Scope] = frozenset(Scope)
     """Where it works."""
 

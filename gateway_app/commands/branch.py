@@ -39,4 +39,6 @@ async def branch(call: Call) -> str | Effect:
     return begin
 
 
-COMMAND = Command(name="branch", summary="goes on in a second conversation, from what was said so far.", run=branch)
+COMMAND = Command(
+    name="branch", summary="goes on in a second conversation, from what was said so far.", run=branch, leaves=True
+)

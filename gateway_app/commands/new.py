@@ -40,5 +40,9 @@ async def start(call: Call) -> str | Effect:
 
 
 COMMAND = Command(
-    name="new", aliases=("reset",), summary="begins a new conversation, with a title if you give one.", run=start
+    name="new",
+    aliases=("reset",),
+    summary="begins a new conversation, with a title if you give one.",
+    run=start,
+    leaves=True,
 )

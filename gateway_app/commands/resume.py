@@ -44,4 +44,6 @@ def go_back(call: Call, held: Held) -> str:
     )
 
 
-COMMAND = Command(name="resume", summary="goes back to an earlier conversation: a number of /sessions.", run=resume)
+COMMAND = Command(
+    name="resume", summary="goes back to an earlier conversation: a number of /sessions.", run=resume, leaves=True
+)

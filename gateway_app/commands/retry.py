@@ -18,4 +18,4 @@ async def retry(call: Call) -> Effect:
     return again
 
 
-COMMAND = Command(name="retry", summary="asks your last message again, for another answer.", run=retry)
+COMMAND = Command(name="retry", summary="asks your last message again, for another answer.", run=retry, leaves=True)

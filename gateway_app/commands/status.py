@@ -9,6 +9,7 @@ from gateway_app.duration import duration
 from gateway_app.models import InboundMessage, Session
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
+from gateway_app.questions import answering, wording
 from gateway_app.sessions import usage
 from gateway_app.sessions.source import SessionContext, SessionSource
 
@@ -28,16 +29,19 @@ def status(context: SessionContext) -> str:
     waiting = usage.waiting(session_key=session_key)
     age = duration((clock.read() - session.started_at).total_seconds())
     title = [f"Title: “{session.title}”"] if session.title else []
+    asked = answering.pending(session_key=session_key)
+    running = "waits for your answer" if asked else "yes" if is_running(session_key) else "no"
     lines = [
         f"Session: `{session.session_id}`",
         *title,
         f"Since: {session.started_at:%Y-%m-%d %H:%M} UTC ({age})",
         f"Messages: {shown:,}" + (f", and {undone:,} taken back" if undone else ""),
-        f"Running: {'yes' if is_running(session_key) else 'no'}" + (f"; {waiting:,} waiting" if waiting else ""),
+        f"Running: {running}" + (f"; {waiting:,} waiting" if waiting else ""),
         f"Model: `{usage.last_model(session) or models_for(context, live.config())[0]}`",
         f"Tokens: {used.prompt_tokens:,} read, {used.completion_tokens:,} written in {used.turns:,} turns",
     ]
-    return "\n".join(f"- {line}" for line in lines)
+    found = "\n".join(f"- {line}" for line in lines)
+    return f"{found}\n\nI ask:\n{wording.listing(asked)}" if asked else found
 
 
 def is_running(session_key: str) -> bool:

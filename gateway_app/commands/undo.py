@@ -44,4 +44,6 @@ def excerpt(text: str) -> str:
     return line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]}…"
 
 
-COMMAND = Command(name="undo", summary="takes your last message and its answer back, or the last few.", run=take_back)
+COMMAND = Command(
+    name="undo", summary="takes your last message and its answer back, or the last few.", run=take_back, leaves=True
+)

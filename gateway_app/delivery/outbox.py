@@ -6,6 +6,7 @@ lane, and taken one at a time from the lane's head (`taking_head`), which record
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +45,8 @@ class Draft:
     reply_to: str = ""
     text: str
     turn_id: int | None = None
+    buttons: str = ""
+    """As JSON: the label and the value of each button below the text's last part, where the platform has some."""
     is_secret: bool = False
     """The text is sealed while it waits, and erased when it was sent or given up."""
 
@@ -111,12 +114,12 @@ def _inserting(draft: Draft, texts: list[str], *, place: Bid) -> Statement:
             (
                 lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
                 draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
-                draft.turn_id, OutboundState.WAITING.value, 0,
+                draft.turn_id, OutboundState.WAITING.value, 0, draft.buttons if number == len(texts) - 1 else "",
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-        "is_sealed", "turn_id", "state", "attempts",
+        "is_sealed", "turn_id", "state", "attempts", "buttons",
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
 
@@ -138,7 +141,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes, is_sealed",
+        " unknown_outcomes, is_sealed, buttons",
         lane.values,
     )
 
@@ -146,10 +149,11 @@ def taking_head(lane: Sql) -> Statement:
 def taken_head(rows: list[Row]) -> Head | None:
     if not rows:
         return None
-    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed = rows[0]
+    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, buttons = rows[0]
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
         reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
+        buttons=tuple((label, value) for label, value in json.loads(buttons)) if buttons else (),
     )  # fmt: skip
     return Head(platform, part, bool(is_sealed))
 

@@ -13,6 +13,7 @@ from .memory import MemoryNote
 from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
 from .person import Person
+from .question import Question, ToolPermission
 from .rate import RateBucket
 from .session import Session, TranscriptMessage, Undo
 from .todo import TodoList
@@ -36,11 +37,13 @@ __all__ = [
     "PairingGuard",
     "PairingRequest",
     "Person",
+    "Question",
     "RateBucket",
     "SendGate",
     "Session",
     "TodoList",
     "ToolOutput",
+    "ToolPermission",
     "TranscriptMessage",
     "Turn",
     "TurnStep",

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from gateway_app.lanes import Claim
 from gateway_app.models import MemoryFlush, Session, Turn
 from gateway_app.models.session import EndReason
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import OPEN_TURN_STATES
 
 from . import lineage
 from .lineage import Part
@@ -80,7 +80,7 @@ def switch(claim: Claim, *, session: Session, target: Session, by: str, turn_id:
 def _end(claim: Claim, *, session: Session, reason: EndReason, by: str, turn_id: int | None) -> None:
     if session.session_key != claim.key:
         raise NotRotatable(f"session {session.session_id} is not one of {claim.key}")
-    running = Turn.objects.filter(lane_id=claim.lane_id, state=TurnState.RUNNING).values_list("pk", flat=True)
+    running = Turn.objects.filter(lane_id=claim.lane_id, state__in=OPEN_TURN_STATES).values_list("pk", flat=True)
     if set(running) - {turn_id}:
         raise NotRotatable(f"a turn runs in session {session.session_id}")
     open_one = Session.objects.filter(pk=session.pk, ended_at=None)

@@ -51,7 +51,11 @@ class Outcome:
 
 
 class StopAsked(Exception):
-    """A person has stopped the turn, and knows it, while its outcome was on its way; nothing of that is written."""
+    """The turn was asked to stop while its outcome was on its way; nothing of that is written."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.label)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
         )
         is_released = lanes.held_or_released(turn.claim, held)
         if outcome.state is not TurnState.STOPPED and (StopReason.STOPPED,) in rest[-2]:
-            raise StopAsked
+            raise StopAsked(StopReason.STOPPED)  # the person knows that it was
         delivery, head = posting.outcome(rest[: len(posting.statements)])
         is_interrupted = outcome.state is TurnState.STOPPED and turn.stop is StopReason.INTERRUPTED
         interrupts = turn.interrupts + 1 if is_interrupted else 0

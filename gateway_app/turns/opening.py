@@ -1,16 +1,17 @@
-"""Opens a session's next turn: takes what waits, or takes over the turn that a dead worker left."""
+"""Opens a session's next turn: takes what waits, or takes over the turn that a dead worker left, or that was parked."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
 
 from gateway_app import clock, lanes
 from gateway_app.agent import prompt, window
+from gateway_app.agent.asking import Answers
 from gateway_app.agent.prompt import Pinned
 from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation, invoked
@@ -20,6 +21,7 @@ from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
+from gateway_app.questions import answering
 from gateway_app.sessions import compression, expiry, history, lineage, reset_policy, tokens
 from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
@@ -28,7 +30,7 @@ from gateway_app.sessions.routing import OpenSession, context_of, opened_session
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
-from . import journal
+from . import journal, resuming
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
@@ -102,6 +104,8 @@ class OpenTurn:
     """Why it is to stop, once it is known."""
     partial: str = ""
     """What the model has said since the last step, where somebody watches."""
+    answers: Answers = field(default_factory=dict)
+    """What people have answered in it: it was parked before."""
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -109,7 +113,10 @@ class OpenTurn:
 
 
 def claim_and_open(*, session_key: str) -> OpenTurn | None:
-    """Claims the session's lane and opens its next turn; nothing where another worker has it or nothing waits."""
+    """Claims the session's lane and opens its next turn.
+
+    Nothing where another worker has it, nothing waits, or its turn waits for an answer.
+    """
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
         won, found, sessions = execute(
@@ -215,7 +222,7 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
         ),
         Statement(
             f"UPDATE {INBOX} SET state = %s,"
-            f" turn_id = (SELECT id FROM {TURN} WHERE lane_id = %s AND state = 'running')"
+            f" turn_id = (SELECT id FROM {TURN} WHERE lane_id = %s AND state IN ('running', 'parked'))"
             f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
         ),
@@ -260,10 +267,14 @@ def _give_notice(turn: OpenTurn, text: str) -> None:
     )
 
 
-def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
+def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn | None:
     turn = Turn.objects.select_related("session__parent", "session__compression").get(pk=turn_id)
-    turn.attempts += 1
-    turn.save(update_fields=["attempts"])
+    if turn.state != TurnState.PARKED:
+        turn.attempts += 1
+    elif (until := resuming.go_on(turn)) is not None:
+        lanes.release(claim, wake_at=until)
+        return None
+    turn.save(update_fields=["attempts", "state"])
     # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
     session = OpenSession(
@@ -287,6 +298,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         transcript=execute(reading)[0],
     )
     opened.interrupts = turn.interrupts
+    opened.answers = answering.answers_of(turn_id)
     if turn.stop and opened.obeys(StopReason(turn.stop)):
         opened.stop = StopReason(turn.stop)
     opened.seen_tail = -1  # what the dead worker had not looked for may join yet

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -28,6 +29,8 @@ from tests.peers.telegram_requests import (
     PARAMETERS,
     BadCall,
     check_action,
+    check_markup,
+    check_notice,
     check_text,
     read_parameters,
     whole_number,
@@ -62,6 +65,9 @@ class TelegramPeer(PeerServer):
         self._counts: Counter[str] = Counter()
         self._calls: list[dict[str, Any]] = []
         self._poll: Poll | None = None
+        self._query_numbers = itertools.count(1)
+        self._queries: dict[str, str] = {}
+        """Presses that were not answered yet, with nothing, and those that were, with what was shown."""
 
     # --- What happens in the chats --------------------------------------------------------------------------
 
@@ -74,6 +80,19 @@ class TelegramPeer(PeerServer):
         """The same, not pushed yet."""
         with self._lock:
             return self._chats.text_update(text, **fields)
+
+    def push_press(self, data: str, *, message_id: int, chat_id: int = 501, user_id: int = 501) -> int:
+        """A person presses a button below a message of the bot's. Returns the update's number."""
+        with self._lock:
+            (message,) = [
+                found
+                for found in self._chats.messages
+                if (found["chat_id"], found["message_id"]) == (chat_id, message_id)
+            ]
+            query_id = f"query{next(self._query_numbers)}"
+            self._queries[query_id] = ""
+            update = self._chats.press_update(data, message=message, user_id=user_id, query_id=query_id)
+            return self.push(update)
 
     def push(self, body: dict[str, Any] | bytes, *, number: int | None = None, is_late: bool = False) -> int:
         """Queues any update; see `Updates.push`."""
@@ -137,6 +156,11 @@ class TelegramPeer(PeerServer):
                 "polling": self._poll is not None,
                 **{name: self._counts[name] for name in ("polls", "conflicts", "refused")},
             }
+
+    def notices(self) -> list[str]:
+        """What was shown to whoever pressed a button, in order."""
+        with self._lock:
+            return [text for text in self._queries.values() if text]
 
     def wait(self, until: Callable[[TelegramPeer], object], *, seconds: float = 20, what: str = "") -> None:
         """Waits until `until(peer)` is true; raises AssertionError with what was seen after `seconds`."""
@@ -254,6 +278,7 @@ class TelegramPeer(PeerServer):
         with self._lock:
             chat = self._chat(parameters)
             shown = check_text(parameters)
+            check_markup(parameters)
             reply = parameters.get("reply_parameters") or {}
             if reply and not (reply.get("message_id") in chat.message_ids or reply.get("allow_sending_without_reply")):
                 raise BadCall("Bad Request: message to be replied not found")
@@ -268,6 +293,28 @@ class TelegramPeer(PeerServer):
                 "text": shown,
             }
         )
+
+    async def _answerCallbackQuery(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            query_id = str(parameters.get("callback_query_id"))
+            if self._queries.get(query_id, "answered"):
+                raise BadCall("Bad Request: query is too old and response timeout expired or query ID is invalid")
+            check_notice(parameters)
+            self._queries[query_id] = str(parameters.get("text") or " ")
+        return result(True)
+
+    async def _editMessageReplyMarkup(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            chat = self._chat(parameters)
+            wanted = whole_number(parameters, "message_id", default=0, least=1, most=2**53)
+            for message in self._chats.messages:
+                if (message["chat_id"], message["message_id"]) == (chat.chat_id, wanted):
+                    rows = check_markup(parameters)
+                    if rows == message["buttons"]:
+                        raise BadCall("Bad Request: message is not modified")
+                    message["buttons"] = rows
+                    return result({"message_id": wanted, "chat": {"id": chat.chat_id, "type": chat.kind}, "date": 1})
+        raise BadCall("Bad Request: message to edit not found")
 
     async def _sendChatAction(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
@@ -300,6 +347,7 @@ class TelegramPeer(PeerServer):
                 found = await request.json()
                 numbers = [self.push_text(**text) for text in found.get("texts", [])]
                 numbers += [self.push(body) for body in found.get("updates", [])]
+                numbers += [self.push_press(**press) for press in found.get("presses", [])]
                 numbers += [self.push(body.encode()) for body in found.get("raw", [])]
                 return web.json_response({"update_ids": numbers})
             case "POST", "fault":

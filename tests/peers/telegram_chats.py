@@ -102,7 +102,7 @@ class Chats:
         self.known: dict[int, Chat] = {}
         self.messages: list[dict[str, Any]] = []
         """What the bot sent: `chat_id`, `thread_id`, `message_id`, `text` (as sent), `shown`, `entities`, `reply_to`,
-        `at`, and `answered`, which is off where the connection was dropped afterwards."""
+        `buttons` (as they are now), `at`, and `answered`, which is off where the connection was dropped afterwards."""
         self.typing: dict[int, int] = defaultdict(int)
 
     def chat(self, chat_id: int, *, kind: str = "private") -> Chat:
@@ -146,6 +146,22 @@ class Chats:
         message |= fields
         return {"message": {name: value for name, value in message.items() if value is not None}}
 
+    def press_update(self, data: str, *, message: dict[str, Any], user_id: int, query_id: str) -> dict[str, Any]:
+        """An update as Telegram makes it of a person's press of a button below `message`, which the bot sent."""
+        chat = self.known[message["chat_id"]]
+        below: dict[str, Any] = {
+            "message_id": message["message_id"],
+            "from": {"id": 123456, "is_bot": True, "first_name": "Hermes"},
+            "chat": {"id": chat.chat_id, "type": chat.kind},
+            "date": int(message["at"]),
+            "text": message["shown"],
+        }
+        if message["thread_id"]:
+            below |= {"message_thread_id": message["thread_id"], "is_topic_message": True}
+        sender = {"id": user_id, "is_bot": False, "first_name": "Ann", "language_code": "en"}
+        query = {"id": query_id, "from": sender, "message": below, "chat_instance": "1", "data": data}
+        return {"callback_query": query}
+
     def record(self, *, chat: Chat, parameters: dict[str, Any], shown: str) -> dict[str, Any]:
         message = {
             "chat_id": chat.chat_id,
@@ -156,6 +172,7 @@ class Chats:
             "entities": parameters.get("entities") or [],
             "parse_mode": parameters.get("parse_mode"),
             "reply_to": (parameters.get("reply_parameters") or {}).get("message_id"),
+            "buttons": (parameters.get("reply_markup") or {}).get("inline_keyboard", []),
             "at": time.time(),
             "answered": False,
         }

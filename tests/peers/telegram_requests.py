@@ -11,6 +11,10 @@ from typing import Any
 from aiohttp import web
 
 TEXT_LIMIT = 4096
+LONGEST_DATA = 64
+"""Bytes of a button's `callback_data`."""
+LONGEST_NOTICE = 200
+"""Characters of an answer to a press."""
 ACTIONS = frozenset({"typing", "upload_photo", "upload_document", "choose_sticker", "find_location", "record_voice"})
 ENTITY_TYPES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote"})
 TAGS = frozenset({"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "span"})
@@ -33,8 +37,11 @@ PARAMETERS = {
             "reply_parameters",
             "disable_notification",
             "protect_content",
+            "reply_markup",
         }
     ),
+    "answerCallbackQuery": frozenset({"callback_query_id", "text", "show_alert"}),
+    "editMessageReplyMarkup": frozenset({"chat_id", "message_id", "reply_markup"}),
 }
 
 
@@ -102,6 +109,29 @@ def check_text(parameters: dict[str, Any]) -> str:
     if len(units) // 2 > TEXT_LIMIT:
         raise BadCall("Bad Request: message is too long")
     return text
+
+
+def check_markup(parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of an inline keyboard. Raises `BadCall` for one that Telegram does not take."""
+    markup = parameters.get("reply_markup") or {"inline_keyboard": []}
+    if not isinstance(markup, dict) or not isinstance(rows := markup.get("inline_keyboard"), list):
+        raise BadCall("Bad Request: object expected as reply markup")
+    for row in rows:
+        if not isinstance(row, list) or not row:
+            raise BadCall('Bad Request: field "inline_keyboard" must be an Array of Arrays')
+        for button in row:
+            match button:
+                case {"text": str(text), "callback_data": str(data), **rest} if text.strip() and not rest:
+                    if not 1 <= len(data.encode()) <= LONGEST_DATA:
+                        raise BadCall("Bad Request: BUTTON_DATA_INVALID")
+                case _:
+                    raise BadCall("Bad Request: can't parse inline keyboard button")
+    return rows
+
+
+def check_notice(parameters: dict[str, Any]) -> None:
+    if len(str(parameters.get("text", ""))) > LONGEST_NOTICE:
+        raise BadCall("Bad Request: MESSAGE_TOO_LONG")
 
 
 def check_action(parameters: dict[str, Any]) -> None:

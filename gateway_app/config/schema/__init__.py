@@ -11,6 +11,7 @@ from gateway_app.config.setting import Section
 
 from .access import Access, Limits
 from .agent import Agents
+from .approvals import Approvals
 from .context import Compression, Privacy
 from .display import Display
 from .fleet import Fleet
@@ -45,6 +46,7 @@ class Config(Section):
     turns: Turns
     model: Model
     tools: Tools
+    approvals: Approvals
     mcp: Mcp
     sessions: Sessions
     session_reset: SessionReset

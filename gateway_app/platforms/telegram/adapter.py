@@ -92,6 +92,9 @@ def _message(part: OutgoingPart) -> dict[str, Any]:
     message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
     if text.entities:
         message["entities"] = text.entities
+    if part.buttons:
+        rows = [[{"text": label, "callback_data": value}] for label, value in part.buttons]
+        message["reply_markup"] = {"inline_keyboard": rows}
     # In a direct chat it is plain what is answered; groups and channels have negative numbers, or names.
     if part.reply_to.isdecimal() and not part.chat_id.isdecimal():
         message["reply_parameters"] = {"message_id": int(part.reply_to), "allow_sending_without_reply": True}
@@ -116,6 +119,8 @@ def _mend(message: dict[str, Any], part: OutgoingPart, error: api.ApiError) -> b
     if "entit" in words and message.pop("entities", None):
         message["text"] = REPETITION + part.text if part.unknown_outcomes else part.text
         return True
+    if ("button" in words or "keyboard" in words or "markup" in words) and message.pop("reply_markup", None):
+        return True  # the text says how to answer, too
     if "thread not found" in words or "topic" in words:
         # The topic is gone: the answer is shown in the chat itself rather than lost.
         return message.pop("message_thread_id", None) is not None

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
-from gateway_app.platforms.base import InboundEvent, UnreadableEvent
+from gateway_app.platforms.base import ButtonPress, InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
 
-KINDS = ("message", "channel_post")
+PRESS = "callback_query"
+KINDS = ("message", "channel_post", PRESS)
 """The updates that are asked for. Edits and all else that happens in chats are none of them."""
 
 READ_REPLY_FIELDS = frozenset({"message_id", "date", "chat", "from"})
@@ -85,8 +86,8 @@ def update_id(raw: object) -> int | None:
     return found if type(found) is int and 0 <= found < 2**53 else None
 
 
-def read(raw: object, *, bot: Bot) -> InboundEvent | UnreadableEvent | None:
-    """The event in one update; None for what is not meant for the bot. Never raises."""
+def read(raw: object, *, bot: Bot) -> InboundEvent | ButtonPress | UnreadableEvent | None:
+    """The event, or the press of a button, in one update; None for what is not meant for the bot. Never raises."""
     number = update_id(raw)
     if not isinstance(raw, dict) or number is None:
         return unreadable(f"unnamed-{_digest(raw)}", "an update without a number", bot=bot)
@@ -94,6 +95,8 @@ def read(raw: object, *, bot: Bot) -> InboundEvent | UnreadableEvent | None:
     if kind is None:
         return None
     try:
+        if kind == PRESS:
+            return _read_press(raw[kind], bot=bot)
         return _read_message(raw[kind], event_id=str(number), bot=bot)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -129,6 +132,19 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
         text = bot.without_own_name(text)
     source = replace(source, is_mention=is_mention)
     return InboundEvent(event_id=event_id, source=source, text=text, message_id=str(message.message_id))
+
+
+def _read_press(raw: Any, *, bot: Bot) -> ButtonPress | None:
+    """A press of a button below a message of the bot's, in the chat where it stands; others are none of ours."""
+    match raw:
+        case {"id": str(query_id), "from": dict(sender), "message": dict(below), "data": str(value)}:
+            # Whoever pressed, in the place of the message; its own author is the bot.
+            place = {name: found for name, found in below.items() if name not in ("from", "sender_chat")}
+            message = _validated({**place, "from": sender})
+            source = _source(message, account=bot.account) if message.chat.type in CHAT_TYPES else None
+            if source:
+                return ButtonPress(query_id=query_id, source=source, value=value, message_id=str(message.message_id))
+    return None
 
 
 def _validated(raw: Any) -> Message:

@@ -2,6 +2,7 @@
 
 import { Composer, forgetDrafts } from "./composer.js";
 import { Feed } from "./feed.js";
+import { presser } from "./questions.js";
 import { Thread } from "./thread.js";
 
 const at = (id) => document.getElementById(id);
@@ -20,6 +21,7 @@ const thread = new Thread({
   jump: at("jump"),
   empty: at("empty"),
   announce,
+  press: presser({ url: `${base}press`, token, announce }),
 });
 thread.update(state, { isSilent: true });
 thread.follow();
