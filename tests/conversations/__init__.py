@@ -6,6 +6,7 @@
 
     == In a direct message                      or: In a group, In a topic, which only Telegram has
     (The model takes its time.)                 a stage direction; `play.DIRECTIONS` are those there are
+    (Ann presses Approve.)                      the newest button of that name
     Ann: What is the weather?                   a person, each of whom has a direct message of their own
     Ann: /stop
     Hermes: I stop.                             the next answer in the chat of whoever spoke last

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from tests.chaos.fleet import Fleet
-from tests.conversations.script import Answer, Direction, Place, Scene, Speech, filled, matched, plain
+from tests.conversations.script import Answer, Direction, Place, Press, Scene, Speech, filled, matched, plain
 from tests.conversations.stages import Seen, Stage
 
 PATIENCE = 20.0
@@ -54,6 +54,8 @@ class Play:
                     DIRECTIONS[words](self, more)
                 elif isinstance(step, Speech):
                     self.stage.say(step.who, filled(step.text, self._names))
+                elif isinstance(step, Press):
+                    self.stage.press(step.who, step.text)
                 elif isinstance(step, Answer):
                     self._hear(step)
             self.settle()
@@ -89,7 +91,7 @@ class Play:
         return bool(found[0]) or self.fleet.telegram.stats["confirmed"] < self.fleet.telegram.stats["pushed"]
 
     def _speakers(self) -> list[str]:
-        return sorted({step.who for step in self.scene.steps if isinstance(step, Speech)})
+        return sorted({step.who for step in self.scene.steps if isinstance(step, Speech | Press)})
 
     def _chat_of(self, who: str) -> list[Seen]:
         """The list of what was heard where `who` speaks."""

@@ -12,6 +12,7 @@ AGENT = "Hermes"
 HEADING = re.compile(r"== (In a [a-z ]+?)(?:: (.+))?")
 DIRECTION = re.compile(r"\((.+)\)")
 SPEECH = re.compile(r"([A-Z][a-z]+)(?: to ([A-Z][a-z]+))?: (.*)")
+PRESS = re.compile(r"\(([A-Z][a-z]+) presses (.+)\.\)")
 DENIAL = re.compile(r"Not: (.+)")
 NAME = re.compile(r"\{([a-z_]+)\}")
 ANYTHING = "…"
@@ -46,6 +47,13 @@ class Direction(Step):
 @dataclass(frozen=True, kw_only=True)
 class Speech(Step):
     """What a person writes."""
+
+    who: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Press(Step):
+    """A button that a person presses, by its label."""
 
     who: str
 
@@ -103,9 +111,12 @@ def read(text: str, *, name: str) -> Script:
 
 
 def _read_step(line: str, steps: list[Step], *, where: str, number: int, last: str) -> str:
-    """Adds what `line` says to the steps of its scene. Returns who spoke last: in whose chat the agent answers."""
+    """Adds what `line` says to the steps of its scene. Returns who spoke last, in whose chat the agent answers."""
     if line[0].isspace():
         _go_on(line.strip(), steps, where=where)
+    elif found := PRESS.fullmatch(line):
+        steps.append(Press(line=number, text=found[2], who=found[1]))
+        return found[1]
     elif found := DIRECTION.fullmatch(line):
         steps.append(Direction(line=number, text=found[1]))
     elif not (found := SPEECH.fullmatch(line)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from playwright.sync_api import Page
 
@@ -41,6 +41,10 @@ class Stage(ABC):
     @abstractmethod
     def say(self, who: str, text: str) -> None:
         """Has a person write something. Returns once it is certain to come before what is said next."""
+
+    @abstractmethod
+    def press(self, who: str, label: str) -> None:
+        """Has a person press the newest button with this label."""
 
     @abstractmethod
     def answers(self, who: str) -> list[Seen]:
@@ -147,6 +151,10 @@ class WebChat(Stage):
         problem = self._run(write)
         if problem is not True:
             raise AssertionError(f"the page did not take {text!r} and said: {problem}")
+
+    def press(self, who: str, label: str) -> None:
+        page = self._page_of(who)
+        self._run(lambda: page.get_by_role("button", name=label, exact=True).last.click())
 
     def answers(self, who: str) -> list[Seen]:
         page = self._page_of(who)
