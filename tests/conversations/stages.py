@@ -81,9 +81,23 @@ class Telegram(Stage):
             text, chat_id=self._group, user_id=number, chat_type="supergroup", thread_id=thread, **{"from": sender}
         )
 
+    def press(self, who: str, label: str) -> None:
+        message, data = next(
+            (message, button["callback_data"])
+            for message in reversed(self._messages(who))
+            for row in message["buttons"]
+            for button in row
+            if button["text"] == label
+        )
+        self._peer.push_press(
+            data, message_id=message["message_id"], chat_id=message["chat_id"], user_id=self._id_of(who)
+        )
+
     def answers(self, who: str) -> list[Seen]:
-        chat_id = self._id_of(who) if self._place is Place.DIRECT else self._group
-        return [Seen(str(message["message_id"]), message["shown"]) for message in self._peer.messages(chat_id=chat_id)]
+        return [Seen(str(message["message_id"]), message["shown"]) for message in self._messages(who)]
+
+    def _messages(self, who: str) -> list[dict[str, Any]]:
+        return self._peer.messages(chat_id=self._id_of(who) if self._place is Place.DIRECT else self._group)
 
     def look_again(self) -> None:
         """Telegram shows what it was sent."""
