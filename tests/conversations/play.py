@@ -38,6 +38,8 @@ class Play:
     def __init__(self, scene: Scene, *, name: str, stage: Stage, fleet: Fleet) -> None:
         self.scene, self.name, self.stage, self.fleet = scene, name, stage, fleet
         self.line = 0
+        self._left = self._open()
+        """What a scene that went wrong has left."""
         self._names: dict[str, str] = {}
         self._heard: dict[str, list[Seen]] = defaultdict(list)
         """Answers in the chat of each person that have had their turn in the script."""
@@ -80,15 +82,16 @@ class Play:
             raise Mismatch(f"{self.name}:{self.line}: the model was given\n  {given[1:]}")
 
     def settle(self) -> None:
-        """Waits until nothing is left to be done, for anybody."""
-        self.wait(lambda: not self._open(), "nothing to be left")
+        """Waits until nothing is left to be done but what was there before."""
+        self.wait(lambda: self._open() <= self._left, "nothing to be left")
 
-    def _open(self) -> bool:
+    def _open(self) -> int:
         (found,) = self.fleet.database.query(
             "SELECT (SELECT count(*) FROM gateway_app_inboundmessage WHERE state IN ('waiting', 'running'))"
             " + (SELECT count(*) FROM gateway_app_outboundpart WHERE state IN ('waiting', 'sending'))"
         )
-        return bool(found[0]) or self.fleet.telegram.stats["confirmed"] < self.fleet.telegram.stats["pushed"]
+        stats = self.fleet.telegram.stats
+        return int(found[0]) + stats["pushed"] - stats["confirmed"]
 
     def _speakers(self) -> list[str]:
         return sorted({step.who for step in self.scene.steps if isinstance(step, Speech | Press)})
