@@ -61,6 +61,7 @@ class ScriptTests(unittest.TestCase):
 SETTINGS = {
     "HERMES_TELEGRAM_REQUIRE_MENTION": "false",
     "HERMES_COMPRESSION_PROTECT_LAST": "1",  # so that there is something to sum up after a few words
+    "HERMES_APPROVALS_TOOLS": "todo",
     # The same few people say all of it.
     "HERMES_LIMIT_SENDER_PER_MINUTE": "0",
     "HERMES_LIMIT_CHAT_PER_MINUTE": "0",
