@@ -124,6 +124,11 @@ def _take(
 def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[str]:
     """Writes the rows of events by session, and answers refused ones; yields the ids of those that were known."""
     counts = {key: len(events) for key, events in welcome.items()}
+    readings = {
+        event.event_id: control.read(event.text, source=event.source) for events in welcome.values() for event in events
+    }
+    if reached := {reading.control.reaches for reading in readings.values() if reading.control} - {""}:
+        lanes.lock(kind=LaneKind.TURNS, keys=reached)
     put, open_counts, found = execute(
         lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome), reading_sessions(welcome)
     )
@@ -146,7 +151,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
         for event in events:
             seq += 1
             source = event.source
-            reading = control.read(event.text, source=source)
+            reading = readings[event.event_id]
             reason = _refusal(event, depth=depth if reading.waits else 0)
             state = InboundState.DONE
             if reason:
@@ -195,8 +200,9 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                 if event.event_id in controls:
                     found_control, seq = controls[event.event_id]
                     context = context_of(event.source, session_id=sessions[key].session_id)
-                    said = found_control.reply(context=context, place=seq)
-                    _answer(event, Answer(key=f"control/{places[key].lane_id}/{seq}", text=said))
+                    reply = found_control.reply(context=context, place=seq)
+                    accepted.rings += reply.rings
+                    _answer(event, Answer(key=f"control/{places[key].lane_id}/{seq}", text=reply.text))
                     accepted.chats.append(_chat_of(event))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome=outcome).inc()
         if rings and not places[key].is_held:

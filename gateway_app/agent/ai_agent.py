@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -83,14 +85,17 @@ class AIAgent:
         context: SessionContext,
         record: Record,
         commit: Commit,
+        turn_id: int = 0,
         prompt: str = "",
+        effort: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
     ) -> None:
-        """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
-        it is written, where somebody watches it being written. `join` is asked before each model call but the first,
-        and the last that only sums up; `compress` once, where a model finds the conversation too long.
+        """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
+        says. `on_text` gets the reply as far as it is written, where somebody watches it being written. `join` is asked
+        before each model call but the first, and the last that only sums up; `compress` once, where a model finds the
+        conversation too long.
         """
         self._model = model
         self._models = models
@@ -98,7 +103,9 @@ class AIAgent:
         self._context = context
         self._record = record
         self._commit = commit
+        self._turn_id = turn_id
         self._prompt = prompt
+        self._effort = effort
         self._on_text = on_text
         self._join = join
         self._compress = compress
@@ -122,7 +129,8 @@ class AIAgent:
         opening: list[Step] = []
         while True:
             if tool_round:
-                await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
+                invoke = functools.partial(self._invoke_tool, reply=conversation.usage.model_calls)
+                await tool_round.run(self._tools, invoke=invoke, record=self._record, opening=opening)
                 conversation.said += tool_round.messages
             reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
             if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
@@ -209,7 +217,7 @@ class AIAgent:
         told = [{"role": "system", "content": self._prompt}] if self._prompt else []
         messages = [*told, *past, *present]
         if self._on_text is None:
-            return await self._model.complete(messages, models=self._models, tools=tools)
+            return await self._model.complete(messages, models=self._models, tools=tools, effort=self._effort)
         on_text, text = self._on_text, ""
 
         async def on_delta(piece: str) -> None:
@@ -223,13 +231,20 @@ class AIAgent:
             await on_text(text)
 
         return await self._model.complete(
-            messages, models=self._models, tools=tools, on_delta=on_delta, on_restart=on_restart
+            messages, models=self._models, tools=tools, effort=self._effort, on_delta=on_delta, on_restart=on_restart
         )
 
-    async def _invoke_tool(self, call: ToolCall) -> Result:
-        """Runs one tool call for this session."""
+    async def _invoke_tool(self, call: ToolCall, *, reply: int) -> Result:
+        """Runs one tool call for this session. `reply` is the number of the model's reply in the turn; ids are those of
+        one reply alone.
+        """
         text = await handle_function_call(
-            self._tools, name=call.name, arguments=call.arguments, context=self._context, commit=self._commit
+            self._tools,
+            name=call.name,
+            arguments=call.arguments,
+            context=self._context,
+            commit=self._commit,
+            call_key=f"{self._turn_id}/{reply}/{hashlib.sha256(call.id.encode()).hexdigest()[:16]}",
         )
         can_look = "tool_output" in self._tools.names
         return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)

@@ -122,12 +122,14 @@ class ModelClient:
         *,
         models: Sequence[str] = (),
         tools: Sequence[Mapping[str, Any]] = (),
+        effort: str = "",
         on_delta: Callable[[str], Awaitable[None]] | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> ModelReply:
         """The model's reply to `messages` (plain dicts in OpenAI's shape), with `tools` on offer.
 
-        `models` are asked in their order instead of the configured ones.
+        `models` are asked in their order instead of the configured ones. `effort` says how long they are to think: low,
+        medium or high; empty leaves it to them.
 
         With `on_delta` the reply is streamed, and each new piece of its text passed on as it comes. Where an
         attempt fails after some text was passed on, `on_restart` is awaited before the first piece of the next
@@ -138,7 +140,7 @@ class ModelClient:
         Raises ModelError once every retry and every model that may help has been tried: the preferred model's.
         """
         audience = Audience(on_delta, on_restart) if on_delta else None
-        body = self._encode(messages, tools, streamed=audience is not None)
+        body = self._encode(messages, tools, effort=effort, streamed=audience is not None)
         failures: list[ModelError] = []
         for model in models or self._config.models:
             try:
@@ -150,12 +152,14 @@ class ModelClient:
         raise failures[0]
 
     def _encode(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, streamed: bool
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, effort: str, streamed: bool
     ) -> bytes:
         """The request without its opening brace and model, which change from attempt to attempt."""
         request: dict[str, Any] = {"messages": list(messages), self._config.limit_field: self._config.max_output_tokens}
         if tools:
             request["tools"] = list(tools)
+        if effort:
+            request["reasoning_effort"] = effort
         if streamed:
             request["stream"] = True
             if self._config.stream_usage:

@@ -55,9 +55,12 @@ class Pinned(NamedTuple):
     hash: str = ""
 
 
-def of(source: SessionSource, *, pinned: Pinned) -> Pinned:
-    """The prompt for the session of `source`: `pinned` itself unless what it was made from has changed."""
-    found = _inputs(source, live.config())
+def of(source: SessionSource, *, pinned: Pinned, personality: str = "") -> Pinned:
+    """The prompt for the session of `source`: `pinned` itself unless what it was made from has changed.
+
+    `personality` is the name of the one that its people chose.
+    """
+    found = _inputs(source, live.config(), personality=personality)
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     return pinned if pinned.hash == digest else Pinned(_rendered(found), digest)
 
@@ -75,9 +78,11 @@ def quoted(value: str) -> str:
     return json.dumps(plain if len(plain) <= LONGEST_VALUE else f"{plain[: LONGEST_VALUE - 1]}…", ensure_ascii=False)
 
 
-def _inputs(source: SessionSource, config: Config) -> dict[str, Any]:
+def _inputs(source: SessionSource, config: Config, *, personality: str) -> dict[str, Any]:
     """All that the prompt is made from. The demonstration model, which makes nothing of more, is told who it is."""
     found: dict[str, Any] = {"form": FORM, "identity": persona.identity(config.installation.home)}
+    if personality and (text := dict(config.agents.personalities).get(personality)):
+        found["personality"] = text
     if settings.MODEL_IS_DEMONSTRATION:
         return found
     platform, agents = source.platform, config.agents.platforms
@@ -102,6 +107,8 @@ def _inputs(source: SessionSource, config: Config) -> dict[str, Any]:
 
 def _rendered(inputs: dict[str, Any]) -> str:
     tiers = [inputs["identity"]]
+    if "personality" in inputs:
+        tiers.append(f"In this conversation you are to be so:\n{inputs['personality']}")
     if "platform" in inputs:
         tiers += [inputs["shows"], "\n".join(_place(inputs))]
         if inputs["channel_prompt"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import scope_of
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
 from gateway_app.config.schema.access import PlatformAccess
@@ -13,7 +13,7 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.turns import busy
 
 from . import registry
-from .base import Command
+from .base import Answer, Command
 from .invocation import Invocation, invoked
 from .runner import calling
 
@@ -26,7 +26,14 @@ class Control:
     invocation: Invocation
     source: SessionSource
 
-    def reply(self, *, context: SessionContext, place: int) -> str:
+    @property
+    def reaches(self) -> str:
+        """The session key of another lane that it changes, which is to be locked before any other; empty for none."""
+        if not self.command.reaches:
+            return ""
+        return self.command.reaches(self.source, self.command.given(self.invocation.arguments))
+
+    def reply(self, *, context: SessionContext, place: int) -> Answer:
         """Does what it is for and returns what the person is told. Must run in a transaction that holds the lane."""
         call = calling(
             self.command,
@@ -37,9 +44,10 @@ class Control:
             place=place,
         )
         if isinstance(call, str):
-            return call
+            return Answer(text=call)
         assert self.command.answer
-        return self.command.answer(call)
+        reply = self.command.answer(call)
+        return Answer(text=reply) if isinstance(reply, str) else reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +66,16 @@ def read(text: str, *, source: SessionSource) -> Reading:
     found = invoked(text, source=source)
     if found is None:
         return Reading(text, busy.mode_of(source))
-    command = registry.shipped().find(found.name)
+    command = registry.in_force().find(found.name)
     if command is None or not command.is_control:
         return Reading(text, BusyMode.COLLECT)
     reading = Reading(text, BusyMode.COLLECT, Control(command, found, source), waits=False)
-    if command.takes and found.arguments and _may_run(command, source):
-        return replace(reading, text=found.arguments, mode=command.takes, waits=True)
+    message = command.given(found.arguments)
+    if command.takes and message and _may_run(command, source):
+        return replace(reading, text=message, mode=command.takes, waits=True)
     return reading
 
 
 def _may_run(command: Command, source: SessionSource) -> bool:
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
-    return (
-        scope_of(source) in command.scopes and may_run(source, command.name, access, aliases=command.aliases).is_allowed
-    )
+    return scope_of(source) in command.scopes and registry.decide(command, source=source, access=access).is_allowed

@@ -6,6 +6,7 @@ from .channel import Channel
 from .compression import Compression
 from .flush import MemoryFlush
 from .heartbeat import Heartbeat
+from .home import HomeChannel
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
@@ -27,6 +28,7 @@ __all__ = [
     "Channel",
     "Compression",
     "Heartbeat",
+    "HomeChannel",
     "InboundMessage",
     "Lane",
     "Listener",

@@ -26,6 +26,7 @@ class AuditAction(models.TextChoices):
     RULE_EXPIRED = "rule_expired", "rule expired"
     ROLE_CHANGED = "role_changed", "role changed"
     CONFIGURATION_CHANGED = "configuration_changed", "configuration changed"
+    HOME_CHANGED = "home_changed", "home channel changed"
 
 
 class AuditEntry(models.Model):

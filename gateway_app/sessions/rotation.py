@@ -41,9 +41,10 @@ def rotate(
 ) -> Session:
     """Ends `session` and returns the one that is open now, for the same people in the same place.
 
-    `by` is a person's id, or CLOCK. `turn_id` is the turn that carries this out, `inherited` what a branch starts from,
-    and `compression_id` how the model gets that. With `is_untold` the next turn tells of the reset. Must run in a
-    transaction that holds the lane of `claim`. Raises `NotRotatable`.
+    What they chose with `sessions.overrides` stays chosen. `by` is a person's id, or CLOCK. `turn_id` is the turn that
+    carries this out, `inherited` what a branch starts from, and `compression_id` how the model gets that. With
+    `is_untold` the next turn tells of the reset. Must run in a transaction that holds the lane of `claim`. Raises
+    `NotRotatable`.
     """
     _end(claim, session=session, reason=reason, by=by, turn_id=turn_id)
     return Session.objects.create(
@@ -61,6 +62,7 @@ def rotate(
         inherited=lineage.written(inherited),
         compression_id=compression_id,
         untold_reset=reason if is_untold else "",
+        overrides=session.overrides,
     )
 
 

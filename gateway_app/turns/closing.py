@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway_app import clock, lanes, metrics
+from gateway_app import background, clock, lanes, metrics
 from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
@@ -164,6 +164,6 @@ def _draft(turn: OpenTurn, text: str) -> outbox.Draft:
         chat_id=context.chat_id,
         thread_id=context.thread_id,
         reply_to=turn.reply_to,
-        text=text,
+        text=background.labelled(turn.source, text),
         turn_id=turn.turn_id,
     )

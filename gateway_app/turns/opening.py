@@ -24,6 +24,7 @@ from gateway_app.sessions import compression, expiry, history, lineage, reset_po
 from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.lineage import Part
+from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
@@ -86,6 +87,8 @@ class OpenTurn:
     """What this turn tells of."""
     inherited: tuple[Part, ...]
     """What a branch starts from."""
+    overrides: Overrides
+    """What the session's people chose to be different in it."""
     prompt: str
     """The session's system prompt; empty for a command."""
     room: int
@@ -205,7 +208,7 @@ def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
     pinned = Pinned(session.prompt, session.prompt_hash)
-    prompted = pinned if waiting[0].invocation else prompt.of(waiting[-1].source, pinned=pinned)
+    prompted = pinned if waiting[0].invocation else _prompt(waiting[-1].source, pinned, session.overrides)
     started, _, transcript, *_ = execute(
         insert(
             Turn,
@@ -237,6 +240,10 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
     return turn
 
 
+def _prompt(source: SessionSource, pinned: Pinned, overrides: Overrides) -> Pinned:
+    return prompt.of(source, pinned=pinned, personality=overrides.personality)
+
+
 def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
     return Statement(
         f"UPDATE {SESSION} SET prompt = %s, prompt_hash = %s WHERE id = %s",
@@ -266,14 +273,16 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     turn.save(update_fields=["attempts"])
     # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
+    overrides = Overrides.from_json(row.overrides)
     session = OpenSession(
         row.pk,
         row.session_id,
         lineage.read(row.inherited),
         row.untold_reset,
         row.parent.session_id if row.parent else "",
-        prompt=row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text,
+        prompt=row.prompt or _prompt(waiting[-1].source, Pinned(), overrides).text,
         prompt_hash=row.prompt_hash,
+        overrides=overrides,
         compressed=compression.compressed(row.compression),
     )
     reading = history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed)
@@ -322,6 +331,7 @@ def _opened(
         reply_to=newest.message_id,
         reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
         inherited=session.inherited,
+        overrides=session.overrides,
         prompt=session.prompt,
         room=room,
         history=history.fitting(found, budget=room - tokens.estimate(asked), compressed=session.compressed),

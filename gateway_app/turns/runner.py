@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -28,7 +29,7 @@ from gateway_app.commands.runner import run_command
 from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
-from gateway_app.models.turn import StopReason, TurnState
+from gateway_app.models.turn import StepKind, StopReason, TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+COMMAND = "command"
+"""Stands for a call's id in the journal of a turn that runs a command."""
 GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
     " The message is kept for the operator."
@@ -153,7 +156,8 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS) as limit:
             with stop_watch.watching(turn, limit):
                 if turn.invocation:
-                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                    begin = functools.partial(_begin, turn)
+                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source, begin=begin)
                     if isinstance(answer, str):
                         return Outcome(state=TurnState.DONE, reply=answer)
                     return Outcome(state=TurnState.DONE, effect=answer)
@@ -187,6 +191,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         steps=[conversation.last] if conversation.last else [],
         **_used(conversation.usage),
     )
+
+
+async def _begin(turn: OpenTurn) -> bool:
+    """Journals that the turn's command does now what it must not do twice; false where that was journaled before."""
+    if turn.steps:
+        return False
+    await _to_its_end(_record(turn, [journal.Step(StepKind.TOOL_STARTED, {"tool_call_id": COMMAND})], []))
+    return True
 
 
 def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
@@ -239,12 +251,14 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
         agent = AIAgent(
             model=client(http),
-            models=models_for(turn.context, live.config()),
+            models=models_for(turn.context, live.config(), turn.overrides),
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
             commit=commit,
+            turn_id=turn.turn_id,
             prompt=turn.prompt,
+            effort=turn.overrides.reasoning_effort,
             on_text=on_text if show else None,
             join=join,
             compress=compress,

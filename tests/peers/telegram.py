@@ -29,7 +29,9 @@ from tests.peers.telegram_requests import (
     BadCall,
     check_action,
     check_text,
+    read_commands,
     read_parameters,
+    read_scope,
     whole_number,
 )
 
@@ -62,6 +64,7 @@ class TelegramPeer(PeerServer):
         self._counts: Counter[str] = Counter()
         self._calls: list[dict[str, Any]] = []
         self._poll: Poll | None = None
+        self._menus: dict[str, list[dict[str, str]]] = {}
 
     # --- What happens in the chats --------------------------------------------------------------------------
 
@@ -121,6 +124,12 @@ class TelegramPeer(PeerServer):
         """The last calls but for polls and typing: `method`, `at`, `parameters`, `status`."""
         with self._lock:
             return [dict(call) for call in self._calls if method in ("", call["method"])]
+
+    def menu(self, kind: str = "default", **fields: int) -> list[str] | None:
+        """The names of the commands that are set for a scope, such as `menu("chat", chat_id=5)`; None for none."""
+        with self._lock:
+            found = self._menus.get(json.dumps({"type": kind, **fields}, sort_keys=True))
+        return None if found is None else [command["command"] for command in found]
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -275,6 +284,26 @@ class TelegramPeer(PeerServer):
             check_action(parameters)
             self._chats.typing[chat.chat_id] += 1
         return result(True)
+
+    async def _getMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            return result(self._menus.get(self._scope(parameters), []))
+
+    async def _setMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus[self._scope(parameters)] = read_commands(parameters)
+        return result(True)
+
+    async def _deleteMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus.pop(self._scope(parameters), None)
+        return result(True)
+
+    def _scope(self, parameters: dict[str, Any]) -> str:
+        scope = read_scope(parameters)
+        if "chat_id" in scope:
+            self._chat({"chat_id": scope["chat_id"]})
+        return json.dumps(scope, sort_keys=True)
 
     def _chat(self, parameters: dict[str, Any]) -> Chat:
         """The chat of a call. A bot may write only where somebody has written to it."""

@@ -14,10 +14,26 @@ TEXT_LIMIT = 4096
 ACTIONS = frozenset({"typing", "upload_photo", "upload_document", "choose_sticker", "find_location", "record_voice"})
 ENTITY_TYPES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote"})
 TAGS = frozenset({"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "span"})
-COMPLEX = frozenset({"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup"})
+COMPLEX = frozenset(
+    {"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup", "commands", "scope"}
+)
 """Parameters that a form carries as JSON text."""
 
+SCOPES = {
+    "default": frozenset[str](),
+    "all_private_chats": frozenset[str](),
+    "all_group_chats": frozenset[str](),
+    "all_chat_administrators": frozenset[str](),
+    "chat": frozenset({"chat_id"}),
+    "chat_administrators": frozenset({"chat_id"}),
+    "chat_member": frozenset({"chat_id", "user_id"}),
+}
+MOST_COMMANDS = 100
+
 PARAMETERS = {
+    "getMyCommands": frozenset({"scope", "language_code"}),
+    "setMyCommands": frozenset({"commands", "scope", "language_code"}),
+    "deleteMyCommands": frozenset({"scope", "language_code"}),
     "getMe": frozenset[str](),
     "deleteWebhook": frozenset({"drop_pending_updates"}),
     "getUpdates": frozenset({"offset", "limit", "timeout", "allowed_updates"}),
@@ -107,6 +123,35 @@ def check_text(parameters: dict[str, Any]) -> str:
 def check_action(parameters: dict[str, Any]) -> None:
     if parameters.get("action") not in ACTIONS:
         raise BadCall("Bad Request: wrong parameter action in request")
+
+
+def read_scope(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Whom a call about commands is about. Raises `BadCall`."""
+    scope = parameters.get("scope", {"type": "default"})
+    if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
+        raise BadCall("Bad Request: can't parse BotCommandScope: unsupported scope type")
+    if scope.keys() - {"type"} != SCOPES[scope["type"]]:
+        raise BadCall("Bad Request: can't parse BotCommandScope: wrong fields")
+    return scope
+
+
+def read_commands(parameters: dict[str, Any]) -> list[dict[str, str]]:
+    """The commands of a call of setMyCommands. Raises `BadCall`."""
+    commands = parameters.get("commands")
+    if not isinstance(commands, list):
+        raise BadCall("Bad Request: can't parse commands JSON object")
+    if len(commands) > MOST_COMMANDS:
+        raise BadCall("Bad Request: BOT_COMMANDS_TOO_MUCH")
+    for command in commands:
+        if not isinstance(command, dict) or set(command) != {"command", "description"}:
+            raise BadCall("Bad Request: can't parse BotCommand")
+        if not re.fullmatch(r"[a-z0-9_]{1,32}", str(command["command"])):
+            raise BadCall("Bad Request: BOT_COMMAND_INVALID")
+        if not 1 <= len(str(command["description"])) <= 256:
+            raise BadCall("Bad Request: BOT_COMMAND_DESCRIPTION_INVALID")
+    if len({command["command"] for command in commands}) < len(commands):
+        raise BadCall("Bad Request: BOT_COMMAND_INVALID")
+    return commands
 
 
 def utf16(text: str) -> bytes:

@@ -11,7 +11,7 @@ from gateway_app.mcp import pool
 from gateway_app.mcp.naming import is_named
 from gateway_app.sessions.source import SessionContext
 
-from . import current_time, memory, session_search, todo, tool_output, web_fetch
+from . import current_time, memory, send_message, session_search, todo, tool_output, web_fetch
 
 ALL = "*"
 
@@ -52,7 +52,7 @@ def is_on(name: str, platform: str, config: Config) -> bool:
 @functools.cache
 def shipped() -> Registry:
     """All tools of this process."""
-    modules = (current_time, memory, session_search, todo, tool_output, web_fetch)
+    modules = (current_time, memory, send_message, session_search, todo, tool_output, web_fetch)
     return Registry(module.TOOL for module in modules)
 
 

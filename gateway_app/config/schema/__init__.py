@@ -19,6 +19,7 @@ from .mcp import Mcp
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
+from .quick import QuickCommands
 from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
@@ -55,6 +56,7 @@ class Config(Section):
     platforms: Platforms
     access: Access
     agents: Agents
+    quick: QuickCommands
     limits: Limits
     display: Display
     fleet: Fleet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 from typing import TYPE_CHECKING, Any
@@ -78,12 +79,19 @@ class Adapter(Platform):
             log.debug("Telegram did not show typing in chat %s: %s", context.chat_id, error)
 
     def prepare_to_listen(self) -> None:
-        importlib.import_module(f"{__package__}.polling")
+        for name in ("polling", "menu"):
+            importlib.import_module(f"{__package__}.{name}")
 
     async def listen(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:
+        from .menu import keep_menu
         from .polling import Poller
 
-        await Poller(lease=lease, http=http).run()
+        menu = asyncio.create_task(keep_menu(lease=lease, http=http), name="menu")
+        try:
+            await Poller(lease=lease, http=http).run()
+        finally:
+            menu.cancel()
+            await asyncio.gather(menu, return_exceptions=True)
 
 
 def _message(part: OutgoingPart) -> dict[str, Any]:
