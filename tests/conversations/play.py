@@ -21,6 +21,7 @@ DIRECTIONS: dict[str, Callable[[Play, str], None]] = {
     ),
     "The model goes on.": lambda play, _: play.fleet.model.script.release(),
     "The model says next": lambda play, text: play.fleet.model.script.add(times=1, answer=text),
+    "The model was": lambda play, name: play.check_model(name),
     "The model has read": lambda play, text: play.check_reading(text, is_there=True),
     "The model has not read": lambda play, text: play.check_reading(text, is_there=False),
     "All is done.": lambda play, _: play.settle(),
@@ -74,6 +75,12 @@ class Play:
             if time.monotonic() > deadline:
                 raise Mismatch(f"{self.name}:{self.line}: waited {PATIENCE:g} s for {what}")
             time.sleep(LOOK_SECONDS)
+
+    def check_model(self, name: str) -> None:
+        """Whether it was this model that was asked last."""
+        asked = self.fleet.model.requests[-1]["body"]["model"]
+        if asked != name:
+            raise Mismatch(f"{self.name}:{self.line}: it was {asked} that was asked")
 
     def check_reading(self, text: str, *, is_there: bool) -> None:
         """Whether the model was given `text` with what it was asked last."""

@@ -12,9 +12,12 @@ from tests.chaos.fleet import Fleet
 from tests.chromium import DESKTOP, Chromium
 from tests.conversations.script import Place
 
-ANSWERS = """() => [...document.querySelectorAll("#messages > li.message.agent:not(.draft)")]
-    .map((item) => [item.dataset.key, item.querySelector(".body").innerText])"""
-"""What the page shows of the agent, as a person sees it."""
+ANSWERS = """() => [...document.querySelectorAll("#messages > li.message.agent:not(.draft)")].map((item) => {
+    const body = item.querySelector(".body");
+    const captions = [...body.querySelectorAll("figcaption")];
+    return [item.dataset.key, captions.reduce((text, each) => text.replace(each.innerText, ""), body.innerText)];
+})"""
+"""What the page shows of the agent, as a person sees it, without what stands above code."""
 TAKEN = (
     """() => document.querySelector("#problem:not([hidden])")?.innerText || !document.querySelector("#text").value"""
 )
