@@ -61,6 +61,11 @@ class ScriptTests(unittest.TestCase):
 SETTINGS = {
     "HERMES_TELEGRAM_REQUIRE_MENTION": "false",
     "HERMES_COMPRESSION_PROTECT_LAST": "1",  # so that there is something to sum up after a few words
+    "HERMES_MODEL": "alpha",
+    "HERMES_MODEL_ALLOWED": "alpha,beta",
+    "HERMES_PERSONALITIES": '{"pirate": "Speak like a pirate."}',
+    "HERMES_QUICK_COMMANDS": '{"day": {"command": "echo The day is $1."}, "me": {"type": "alias", "target": "/whoami"}}',
+    "HERMES_QUICK_COMMANDS_EXEC": "true",
     # The same few people say all of it.
     "HERMES_LIMIT_SENDER_PER_MINUTE": "0",
     "HERMES_LIMIT_CHAT_PER_MINUTE": "0",
