@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 from collections.abc import Callable
 from typing import ClassVar
@@ -64,7 +65,9 @@ SETTINGS = {
     "HERMES_MODEL": "alpha",
     "HERMES_MODEL_ALLOWED": "alpha,beta",
     "HERMES_PERSONALITIES": '{"pirate": "Speak like a pirate."}',
-    "HERMES_QUICK_COMMANDS": '{"day": {"command": "echo The day is $1."}, "me": {"type": "alias", "target": "/whoami"}}',
+    "HERMES_QUICK_COMMANDS": json.dumps(
+        {"day": {"command": "echo The day is $1."}, "me": {"type": "alias", "target": "/whoami"}}
+    ),
     "HERMES_QUICK_COMMANDS_EXEC": "true",
     # The same few people say all of it.
     "HERMES_LIMIT_SENDER_PER_MINUTE": "0",
