@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 from collections.abc import Callable
 from typing import ClassVar
@@ -62,6 +63,13 @@ SETTINGS = {
     "HERMES_TELEGRAM_REQUIRE_MENTION": "false",
     "HERMES_COMPRESSION_PROTECT_LAST": "1",  # so that there is something to sum up after a few words
     "HERMES_APPROVALS_TOOLS": "todo",
+    "HERMES_MODEL": "alpha",
+    "HERMES_MODEL_ALLOWED": "alpha,beta",
+    "HERMES_PERSONALITIES": '{"pirate": "Speak like a pirate."}',
+    "HERMES_QUICK_COMMANDS": json.dumps(
+        {"day": {"command": "echo The day is $1."}, "me": {"type": "alias", "target": "/whoami"}}
+    ),
+    "HERMES_QUICK_COMMANDS_EXEC": "true",
     # The same few people say all of it.
     "HERMES_LIMIT_SENDER_PER_MINUTE": "0",
     "HERMES_LIMIT_CHAT_PER_MINUTE": "0",
