@@ -89,6 +89,19 @@ class Script:
         self._lock = threading.Lock()
         self._default = default or Behaviour()
         self._rules: list[Rule] = []
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+
+    @property
+    def is_held(self) -> bool:
+        return not self._goes_on.is_set()
+
+    def hold(self) -> None:
+        """From now on calls are taken and not answered, until `release()`."""
+        self._goes_on.clear()
+
+    def release(self) -> None:
+        self._goes_on.set()
 
     def set(self, *, default: Behaviour | None = None, rules: Iterable[Rule] = ()) -> None:
         """Replaces the whole script."""

@@ -16,6 +16,7 @@ from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
 from gateway_app.commands import menu
+from gateway_app.commands.invocation import parse
 from gateway_app.inbox import accept, clean
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, TurnStep, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
@@ -196,7 +197,7 @@ def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
             raise TooFast(accepted.limited[event.event_id])
         if event.event_id in accepted.event_ids:
             WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
-            if not conversation.title:
+            if not conversation.title and parse(text) is None:  # a command says nothing of what it is about
                 conversation.title = title_from(clean(text))
                 WebConversation.objects.filter(pk=conversation.pk, title="").update(title=conversation.title)
     row = InboundMessage.objects.filter(platform="webchat", account="", event_id=event.event_id).values(*INBOUND).get()
