@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway_app', '0016_overrides'),
+        ('gateway_app', '0015_overrides'),
     ]
 
     operations = [
