@@ -38,7 +38,8 @@ async def choose(call: Call) -> str | Effect:
 
 
 def _in_force(call: Call, session: Session) -> str:
-    return display_of(platforms.get(call.context.platform), overrides=overrides.of(session)).tool_progress
+    chosen = overrides.of(session).tool_progress
+    return chosen or display_of(platforms.get(call.context.platform)).tool_progress
 
 
 def _next(mode: str) -> str:
