@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 from django.db import transaction
@@ -146,7 +146,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
         for event in events:
             seq += 1
             source = event.source
-            reading = control.read(event.text, source=source)
+            reading = _reading(event)
             reason = _refusal(event, depth=depth if reading.waits else 0)
             state = InboundState.DONE
             if reason:
@@ -165,14 +165,14 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                 (
                     source.platform, source.account, event.event_id, place.lane_id, seq, json.dumps(source.to_json()),
                     source.user_id, reading.text[: settings.INBOX_MAX_CHARS], event.message_id, state.value, reason,
-                    reading.mode.value,
+                    reading.mode.value, _attachments(event),
                 )
             )  # fmt: skip
     inserting = insert(
         InboundMessage,
         columns=(
             "platform", "account", "event_id", "lane_id", "seq", "source", "user_id", "text", "message_id", "state",
-            "reason", "busy_mode",
+            "reason", "busy_mode", "attachments",
         ),
         rows=values,
         returning=("event_id",),
@@ -202,6 +202,18 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
         if rings and not places[key].is_held:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
     return {event.event_id for events in welcome.values() for event in events} - accepted.event_ids
+
+
+def _reading(event: InboundEvent) -> control.Reading:
+    reading = control.read(event.text, source=event.source)
+    if event.attachments and reading.mode in (BusyMode.STEER, BusyMode.INTERRUPT):
+        # What comes with files waits: fetching them takes time, and the rest of an album may still be on its way.
+        return replace(reading, mode=BusyMode.COLLECT)
+    return reading
+
+
+def _attachments(event: InboundEvent) -> str | None:
+    return json.dumps([each.to_json() for each in event.attachments]) if event.attachments else None
 
 
 def _counting_open(keys: Collection[str]) -> Statement:
@@ -270,7 +282,7 @@ def _cleaned(event: InboundEvent) -> InboundEvent:
     text = clean(event.text)
     if text == event.text:
         return event
-    return InboundEvent(event_id=event.event_id, source=event.source, text=text, message_id=event.message_id)
+    return replace(event, text=text)
 
 
 def clean(text: str) -> str:

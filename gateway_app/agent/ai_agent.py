@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway_app.media import vision
 from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
@@ -87,10 +88,12 @@ class AIAgent:
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
+        seeing: Sequence[str] = (),
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
         it is written, where somebody watches it being written. `join` is asked before each model call but the first,
-        and the last that only sums up; `compress` once, where a model finds the conversation too long.
+        and the last that only sums up; `compress` once, where a model finds the conversation too long. `seeing`
+        are those of `models` that take images; the others are asked without, where these fail.
         """
         self._model = model
         self._models = models
@@ -102,22 +105,24 @@ class AIAgent:
         self._on_text = on_text
         self._join = join
         self._compress = compress
+        self._seeing = seeing
 
     async def run_conversation(
         self,
         user_message: str,
         *,
+        images: Sequence[dict[str, Any]] = (),
         history: Sequence[dict[str, Any]] = (),
         steps: Sequence[Step] = (),
         sync_honcho: bool = True,
     ) -> Conversation:
-        """The conversation that `user_message` leads to, after `history`.
+        """The conversation that `user_message` leads to, with `images` (parts of a message), after `history`.
 
         `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
         the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, and what `record` raises.
         """
         conversation, repeats = Conversation(sync_honcho), Repeats()
-        past, asked = list(history), {"role": "user", "content": user_message}
+        past, asked = list(history), vision.with_images({"role": "user", "content": user_message}, images)
         tool_round = self._replay(conversation, steps, repeats=repeats)
         opening: list[Step] = []
         while True:
@@ -208,8 +213,23 @@ class AIAgent:
     ) -> ModelReply:
         told = [{"role": "system", "content": self._prompt}] if self._prompt else []
         messages = [*told, *past, *present]
+        if not vision.has_images(messages):
+            return await self._request(messages, self._models, tools)
+        try:
+            return await self._request(messages, self._seeing, tools)
+        except ModelError as failure:
+            blind = [model for model in self._models if model not in self._seeing]
+            is_unseen = failure.kind in (ModelErrorKind.BAD_REQUEST, ModelErrorKind.UNSUPPORTED)
+            if not is_unseen and not (blind and failure.remedy.next_model):
+                raise
+            log.warning("No model took the images of session %s: %s", self._context.session_key, failure)
+        return await self._request(vision.without_images(messages), blind or self._models, tools)
+
+    async def _request(
+        self, messages: list[dict[str, Any]], models: Sequence[str], tools: Sequence[dict[str, Any]]
+    ) -> ModelReply:
         if self._on_text is None:
-            return await self._model.complete(messages, models=self._models, tools=tools)
+            return await self._model.complete(messages, models=models, tools=tools)
         on_text, text = self._on_text, ""
 
         async def on_delta(piece: str) -> None:
@@ -223,7 +243,7 @@ class AIAgent:
             await on_text(text)
 
         return await self._model.complete(
-            messages, models=self._models, tools=tools, on_delta=on_delta, on_restart=on_restart
+            messages, models=models, tools=tools, on_delta=on_delta, on_restart=on_restart
         )
 
     async def _invoke_tool(self, call: ToolCall) -> Result:

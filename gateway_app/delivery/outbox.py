@@ -6,6 +6,7 @@ lane, and taken one at a time from the lane's head (`taking_head`), which record
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from gateway_app import clock, lanes, metrics
 from gateway_app.lanes import Bid, Claim
-from gateway_app.models import OutboundPart, SendGate
+from gateway_app.models import MediaFile, OutboundPart, SendGate
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.outbox import OPEN_STATES, OutboundState
 from gateway_app.platforms import registry
@@ -44,6 +45,8 @@ class Draft:
     reply_to: str = ""
     text: str
     turn_id: int | None = None
+    files: Sequence[MediaFile] = ()
+    """Sent after the text, each as a part of its own. The platform must take files."""
     is_secret: bool = False
     """The text is sealed while it waits, and erased when it was sent or given up."""
 
@@ -69,19 +72,20 @@ class Posting:
         platform = registry.get(draft.platform)
         if draft.is_secret and not platform.is_pushed:
             raise ValueError(f"A secret for {draft.platform}, which shows what stands in the outbox.")
-        texts = platform.split(draft.text)
+        contents: list[tuple[str, int | None]] = [(text, None) for text in platform.split(draft.text)]
+        contents += [(f"[{file.kind}: {file.name}]", file.pk) for file in draft.files]
         key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
         self._bid = lanes.bid(kind=LaneKind.DELIVERY, key=key)
-        self._claims = and_claim and platform.is_pushed and bool(texts)
+        self._claims = and_claim and platform.is_pushed and bool(contents)
         self.statements: list[Statement] = []
-        if not texts:
+        if not contents:
             return
         if self._claims:
-            self.statements.append(lanes.putting_and_claiming(self._bid, count=len(texts)))
+            self.statements.append(lanes.putting_and_claiming(self._bid, count=len(contents)))
         else:
-            counts = {key: len(texts)}
+            counts = {key: len(contents)}
             self.statements.append(lanes.putting(kind=LaneKind.DELIVERY, counts=counts, is_rung=platform.is_pushed))
-        self.statements.append(_inserting(draft, texts, place=self._bid))
+        self.statements.append(_inserting(draft, contents, place=self._bid))
         if self._claims:
             self.statements.append(taking_head(lanes.lane_of(self._bid)))
 
@@ -103,20 +107,20 @@ def enqueue(draft: Draft) -> None:
         execute(*statements)
 
 
-def _inserting(draft: Draft, texts: list[str], *, place: Bid) -> Statement:
+def _inserting(draft: Draft, contents: list[tuple[str, int | None]], *, place: Bid) -> Statement:
     rows = []
-    for number, text in enumerate(texts):
-        lane_id, seq = lanes.place_of(place, back=len(texts) - 1 - number)
+    for number, (text, media_id) in enumerate(contents):
+        lane_id, seq = lanes.place_of(place, back=len(contents) - 1 - number)
         rows.append(
             (
                 lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
                 draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
-                draft.turn_id, OutboundState.WAITING.value, 0,
+                draft.turn_id, OutboundState.WAITING.value, 0, media_id,
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-        "is_sealed", "turn_id", "state", "attempts",
+        "is_sealed", "turn_id", "state", "attempts", "media_id",
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
 
@@ -138,7 +142,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes, is_sealed",
+        " unknown_outcomes, is_sealed, media_id",
         lane.values,
     )
 
@@ -146,10 +150,13 @@ def taking_head(lane: Sql) -> Statement:
 def taken_head(rows: list[Row]) -> Head | None:
     if not rows:
         return None
-    part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed = rows[0]
+    (
+        part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, media_id,
+    ) = rows[0]  # fmt: skip
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
         reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
+        media_id=media_id,
     )  # fmt: skip
     return Head(platform, part, bool(is_sealed))
 

@@ -9,6 +9,7 @@ from .heartbeat import Heartbeat
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
+from .media import MediaFile, VoiceChoice
 from .memory import MemoryNote
 from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
@@ -30,6 +31,7 @@ __all__ = [
     "InboundMessage",
     "Lane",
     "Listener",
+    "MediaFile",
     "MemoryFlush",
     "MemoryNote",
     "OutboundPart",
@@ -45,5 +47,6 @@ __all__ = [
     "Turn",
     "TurnStep",
     "Undo",
+    "VoiceChoice",
     "WebConversation",
 ]

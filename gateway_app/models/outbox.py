@@ -33,6 +33,15 @@ class OutboundPart(models.Model):
     thread_id = models.CharField(max_length=255, blank=True)
     reply_to = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message answered.")
     text = models.TextField()
+    media = models.ForeignKey(
+        "MediaFile",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="outbound",
+        db_index=False,
+        help_text="The file that is sent instead of the text, which describes it.",
+    )
     is_sealed = models.BooleanField(
         db_default=False, help_text="The text is a secret: encrypted until it is sent, and erased then."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, TranscriptMessage, Turn
+from gateway_app.models import InboundMessage, MediaFile, Session, TranscriptMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.sessions import tokens
@@ -36,6 +37,8 @@ class Outcome:
     state: TurnState
     reply: str = ""
     """Empty where nothing is to be said."""
+    files: Sequence[MediaFile] = ()
+    """Sent after it."""
     effect: Effect | None = None
     """What a command changes together with its reply, which this returns."""
     said: list[dict[str, Any]] = field(default_factory=list)
@@ -72,7 +75,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
     with lanes.fenced(turn.claim):
         reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
-        posting = outbox.Posting(_draft(turn, reply), and_claim=True)
+        posting = outbox.Posting(_draft(turn, reply, files=outcome.files), and_claim=True)
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
@@ -155,8 +158,10 @@ def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     ]  # fmt: skip
 
 
-def _draft(turn: OpenTurn, text: str) -> outbox.Draft:
+def _draft(turn: OpenTurn, text: str, *, files: Sequence[MediaFile]) -> outbox.Draft:
     context = turn.context
+    if turn.preface and (text or files):
+        text = "\n\n".join([*turn.preface, *([text] if text else [])])
     return outbox.Draft(
         key=f"turn/{turn.turn_id}",
         platform=context.platform,
@@ -166,4 +171,5 @@ def _draft(turn: OpenTurn, text: str) -> outbox.Draft:
         reply_to=turn.reply_to,
         text=text,
         turn_id=turn.turn_id,
+        files=files,
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -16,6 +18,7 @@ from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation, invoked
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
+from gateway_app.media.attachment import Attachment
 from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
@@ -33,7 +36,7 @@ from . import journal
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
-COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
+COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, attachments, turn_id"
 """Of a message, for `_waiting()`."""
 
 
@@ -48,6 +51,7 @@ class Waiting:
     mode: BusyMode
     accepted_at: datetime | str | None = None
     """As the database has it."""
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def invocation(self) -> Invocation | None:
@@ -102,6 +106,12 @@ class OpenTurn:
     """Why it is to stop, once it is known."""
     partial: str = ""
     """What the model has said since the last step, where somebody watches."""
+    messages: list[Waiting] = field(default_factory=list)
+    """What `asked` is made of."""
+    images: list[dict[str, Any]] = field(default_factory=list)
+    """Images of the message, for a model that sees, as parts of a chat-completions message."""
+    preface: list[str] = field(default_factory=list)
+    """What people are told above the reply: what was understood of their voice, which file could not be had."""
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -174,8 +184,10 @@ def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSes
 
 
 def _waiting(row: Row) -> Waiting:
-    row_id, source, text, message_id, mode, accepted_at, _ = row
-    return Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, BusyMode(mode), accepted_at)
+    row_id, source, text, message_id, mode, accepted_at, attachments, _ = row
+    origin = SessionSource.from_json(json.loads(source))
+    files = tuple(map(Attachment.from_json, json.loads(attachments))) if attachments else ()
+    return Waiting(row_id, origin, text, message_id, BusyMode(mode), accepted_at, files)
 
 
 def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
@@ -190,11 +202,31 @@ def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
     return _collected([_waiting(row) for row in found]) if found else []
 
 
-def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
-    """The messages in the mode `steer` of whoever the turn answers. A command is a turn of its own also there."""
+def waiting_of_albums(turn: OpenTurn, albums: Collection[str]) -> list[Waiting]:
+    """What else has come of these albums, which the turn shows a part of."""
     (found,) = execute(
         Statement(
-            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s ORDER BY seq",
+            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND attachments IS NOT NULL"
+            " ORDER BY seq",
+            [turn.claim.lane_id],
+        )
+    )
+    who = turn.source.participant
+    waiting = [message for message in map(_waiting, found) if message.source.participant == who]
+    return [message for message in waiting if any(each.album in albums for each in message.attachments)]
+
+
+def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
+    """The messages in the mode `steer` of whoever the turn answers, up to one with files, of which they may speak.
+
+    A command is a turn of its own also there.
+    """
+    (found,) = execute(
+        Statement(
+            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s"
+            f" AND NOT EXISTS (SELECT 1 FROM {INBOX} other WHERE other.lane_id = {INBOX}.lane_id"
+            f" AND other.state = 'waiting' AND other.seq < {INBOX}.seq AND other.attachments IS NOT NULL)"
+            " ORDER BY seq",
             [turn.claim.lane_id, BusyMode.STEER.value],
         )
     )
@@ -306,7 +338,8 @@ def _opened(
     newest = waiting[-1]
     invocation = newest.invocation if len(waiting) == 1 else None
     joined = {row_id for step in steps if step.kind is StepKind.STEERED for row_id in step.payload["messages"]}
-    asked = "\n\n".join(said(message) for message in waiting if message.row_id not in joined)
+    messages = [message for message in waiting if message.row_id not in joined]
+    asked = "\n\n".join(map(said, messages))
     context = context_of(newest.source, session_id=session.session_id)
     room = window.room(prompt=session.prompt, tools=tool_registry(context))
     found = history.messages(transcript, compressed=session.compressed)
@@ -328,6 +361,7 @@ def _opened(
         is_resting=session.is_resting,
         steps=steps,
         seen_tail=claim.tail,
+        messages=messages,
     )
 
 

@@ -28,13 +28,14 @@ from gateway_app.commands.runner import run_command
 from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
+from gateway_app.media import vision
 from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import compression, journal, presence, steering
+from . import attachments, compression, enclosures, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
 from .stop_watch import stop_watch
@@ -180,13 +181,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
             error=reason,
             **_used(Usage.of(turn.steps)),
         )
-    return Outcome(
+    outcome = Outcome(
         state=TurnState.DONE,
         reply=conversation.reply,
         said=conversation.said,
         steps=[conversation.last] if conversation.last else [],
         **_used(conversation.usage),
     )
+    return await enclosures.enclosed(turn, outcome, http=http)
 
 
 def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
@@ -230,6 +232,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as show:
+        await attachments.take_in(turn, http=http)
         await prepare_tools(turn.context)
 
         async def on_text(text: str) -> None:
@@ -237,9 +240,10 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             assert show
             await show(text)
 
+        models = models_for(turn.context, live.config())
         agent = AIAgent(
             model=client(http),
-            models=models_for(turn.context, live.config()),
+            models=models,
             tools=tool_registry(turn.context),
             context=turn.context,
             record=record,
@@ -248,11 +252,14 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             on_text=on_text if show else None,
             join=join,
             compress=compress,
+            seeing=[model for model in models if vision.sees(model, live.config().media.vision_models)],
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
-        return await agent.run_conversation(asked, history=turn.history.messages, steps=tuple(turn.steps))
+        return await agent.run_conversation(
+            asked, images=turn.images, history=turn.history.messages, steps=tuple(turn.steps)
+        )
 
 
 async def _record(turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result]) -> None:

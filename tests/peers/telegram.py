@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import threading
 import time
 from collections import Counter
@@ -24,12 +23,14 @@ from aiohttp import web
 from tests.peers.serving import PeerServer
 from tests.peers.telegram_chats import Chat, Chats, Update, Updates
 from tests.peers.telegram_faults import Fault, Faults
+from tests.peers.telegram_files import FileCalls
 from tests.peers.telegram_requests import (
     PARAMETERS,
     BadCall,
     check_action,
     check_text,
     read_parameters,
+    result,
     whole_number,
 )
 
@@ -46,7 +47,7 @@ class Poll:
     is_replaced: bool = False
 
 
-class TelegramPeer(PeerServer):
+class TelegramPeer(FileCalls, PeerServer):
     """The server. Its methods and attributes may be used from any thread."""
 
     def __init__(self, *, token: str = TOKEN, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -55,6 +56,7 @@ class TelegramPeer(PeerServer):
         self.me = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": "Hermes", "username": USERNAME}
         self.webhook = ""
         """Where this is set, polls are refused until the bot deletes it."""
+        self.file_paths = {}
         self._lock = threading.RLock()
         self._updates = Updates()
         self._chats = Chats()
@@ -135,7 +137,7 @@ class TelegramPeer(PeerServer):
                 "typing": sum(self._chats.typing.values()),
                 "impatient": self._faults.impatient,
                 "polling": self._poll is not None,
-                **{name: self._counts[name] for name in ("polls", "conflicts", "refused")},
+                **{name: self._counts[name] for name in ("polls", "conflicts", "refused", "downloads")},
             }
 
     def wait(self, until: Callable[[TelegramPeer], object], *, seconds: float = 20, what: str = "") -> None:
@@ -154,6 +156,8 @@ class TelegramPeer(PeerServer):
         _, first, *rest = request.path.split("/")
         if first == "_":
             return await self._control(request, "/".join(rest))
+        if first == "file":
+            return await self._download(request, *rest)
         method = next((name for name in PARAMETERS if [name.lower()] == [word.lower() for word in rest]), "")
         call: dict[str, Any] = {"method": method, "at": time.time(), "parameters": {}, "status": None}
         try:
@@ -194,7 +198,7 @@ class TelegramPeer(PeerServer):
                 await asyncio.sleep(fault.seconds)
         answer = await getattr(self, f"_{method}")(parameters)
         if fault and fault.kind == "drop":
-            if method == "sendMessage":
+            if method.startswith("send") and method != "sendChatAction":
                 with self._lock:
                     self._chats.messages[-1]["answered"] = False
             return self._hang_up(request)
@@ -309,14 +313,11 @@ class TelegramPeer(PeerServer):
             case "GET", "stats":
                 return web.json_response(self.stats)
             case "GET", "messages":
-                return web.json_response(self.messages(since=since))
+                found = [message | {"bytes": len(message.get("bytes", b""))} for message in self.messages(since=since)]
+                return web.json_response(found)
             case "GET", "updates":
                 return web.json_response(self.updates(since=since))
         return web.json_response({"error": f"nothing at /_/{what}"}, status=404)
-
-
-def result(found: Any) -> bytes:
-    return json.dumps({"ok": True, "result": found}).encode()
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.peers.forms import read_form
+
 TEXT_LIMIT = 4096
 ACTIONS = frozenset({"typing", "upload_photo", "upload_document", "choose_sticker", "find_location", "record_voice"})
 ENTITY_TYPES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote"})
@@ -17,7 +19,10 @@ TAGS = frozenset({"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "c
 COMPLEX = frozenset({"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup"})
 """Parameters that a form carries as JSON text."""
 
-PARAMETERS = {
+FILE_PARAMETERS = {"sendPhoto": "photo", "sendDocument": "document", "sendVoice": "voice", "sendAudio": "audio"}
+SENDING = frozenset({"chat_id", "message_thread_id", "caption", "reply_parameters", "disable_notification"})
+
+PARAMETERS: dict[str, frozenset[str]] = {
     "getMe": frozenset[str](),
     "deleteWebhook": frozenset({"drop_pending_updates"}),
     "getUpdates": frozenset({"offset", "limit", "timeout", "allowed_updates"}),
@@ -35,6 +40,8 @@ PARAMETERS = {
             "protect_content",
         }
     ),
+    "getFile": frozenset({"file_id"}),
+    **{method: SENDING | {parameter} for method, parameter in FILE_PARAMETERS.items()},
 }
 
 
@@ -61,7 +68,7 @@ async def read_parameters(request: web.BaseRequest, method: str) -> dict[str, An
         if not isinstance(found, dict):
             raise BadCall("Bad Request: JSON object expected")
     else:
-        found = dict(request.query) | dict(await request.post())
+        found = dict(request.query) | await read_form(request)
         for name in COMPLEX & found.keys():
             try:
                 found[name] = json.loads(found[name])
@@ -107,6 +114,10 @@ def check_text(parameters: dict[str, Any]) -> str:
 def check_action(parameters: dict[str, Any]) -> None:
     if parameters.get("action") not in ACTIONS:
         raise BadCall("Bad Request: wrong parameter action in request")
+
+
+def result(found: Any) -> bytes:
+    return json.dumps({"ok": True, "result": found}).encode()
 
 
 def utf16(text: str) -> bytes:

@@ -16,6 +16,7 @@ from .display import Display
 from .fleet import Fleet
 from .health import Health
 from .mcp import Mcp
+from .media import Media, SpeechToText, TextToSpeech
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
@@ -46,6 +47,9 @@ class Config(Section):
     model: Model
     tools: Tools
     mcp: Mcp
+    media: Media
+    stt: SpeechToText
+    tts: TextToSpeech
     sessions: Sessions
     session_reset: SessionReset
     compression: Compression

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from django.conf import settings
 
+from gateway_app.delivery.enclosure import BYTES_PER_SECOND
+from gateway_app.media.attachment import Attachment, MediaProblem
 from gateway_app.platforms.base import OutgoingPart, Platform, SendError, UnknownOutcome
 from gateway_app.platforms.splitting import split, utf16_length
 from gateway_app.sessions.source import SessionContext
 
-from . import api
+from . import api, files
 from .formatting import formatted
 
 if TYPE_CHECKING:
@@ -35,8 +38,10 @@ class Adapter(Platform):
     name = "telegram"
     shows = (
         "Answers are shown in Telegram: `**bold**`, inline code and code blocks are formatted. Everything else is shown"
-        " as it is written, so use no headings, tables or other Markdown."
+        " as it is written, so use no headings, tables or other Markdown. A line `MEDIA:` with a file's reference sends"
+        " that file."
     )
+    largest_file = files.LARGEST_SENT
     can_pair = True
 
     def accounts(self) -> list[str]:
@@ -51,12 +56,23 @@ class Adapter(Platform):
         if part.account not in self.accounts():
             raise SendError(f"this installation has no bot {part.account!r}; check TELEGRAM_BOT_TOKEN")
         message = _message(part)
+        file = part.file
+        method = files.method_for(file) if file else None
+        seconds = settings.SEND_TIMEOUT_SECONDS * 0.9 + (file.size / BYTES_PER_SECOND if file else 0)
         while True:
-            try:
-                result = await api.call(
-                    http, "sendMessage", message, seconds=settings.SEND_TIMEOUT_SECONDS * 0.9, may_go=part.is_ours
+            upload = None
+            if file and method:
+                file.stream.seek(0)
+                upload = api.Upload(
+                    parameter=method.parameter, name=file.name, content_type=file.content_type, stream=file.stream
                 )
+            name = method.name if method else "sendMessage"
+            try:
+                result = await api.call(http, name, message, seconds=seconds, may_go=part.is_ours, upload=upload)
             except api.ApiError as error:
+                if error.code == 400 and method not in (None, files.DOCUMENT) and not error.migrated_to:
+                    method = files.DOCUMENT  # it is not shown as what it is, such as a picture of odd proportions
+                    continue
                 if not _mend(message, part, error):
                     raise _send_error(error) from None
             except api.NotSent as error:
@@ -69,6 +85,13 @@ class Adapter(Platform):
                 raise SendError(str(error)) from None
             else:
                 return str(result.get("message_id", "")) if isinstance(result, dict) else ""
+
+    async def download(
+        self, attachment: Attachment, *, account: str, write: Callable[[bytes], object], http: aiohttp.ClientSession
+    ) -> None:
+        if account not in self.accounts():
+            raise MediaProblem("this installation does not have the bot any more that it was sent to")
+        await files.download(attachment, write=write, http=http)
 
     async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:
         action = _target(context.chat_id, context.thread_id) | {"action": "typing"}
@@ -87,11 +110,14 @@ class Adapter(Platform):
 
 
 def _message(part: OutgoingPart) -> dict[str, Any]:
-    text = formatted(REPETITION + part.text if part.unknown_outcomes else part.text)
     message = _target(part.chat_id, part.thread_id)
-    message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
-    if text.entities:
-        message["entities"] = text.entities
+    if part.file:
+        message |= {"caption": REPETITION.strip()} if part.unknown_outcomes else {}
+    else:
+        text = formatted(REPETITION + part.text if part.unknown_outcomes else part.text)
+        message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
+        if text.entities:
+            message["entities"] = text.entities
     # In a direct chat it is plain what is answered; groups and channels have negative numbers, or names.
     if part.reply_to.isdecimal() and not part.chat_id.isdecimal():
         message["reply_parameters"] = {"message_id": int(part.reply_to), "allow_sending_without_reply": True}
