@@ -102,9 +102,10 @@ def copy(wanted: str, *, spool: cache.Spool) -> None:
         raise MediaProblem("there is no such file") from None
     except OSError:
         raise MediaProblem("it cannot be read") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise MediaProblem("it is no file")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise MediaProblem("it is no file")
         if _resolved(wanted) != path:
             raise MediaProblem(NOT_HERE)
         while piece := file.read(PIECE_BYTES):

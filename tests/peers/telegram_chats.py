@@ -167,8 +167,9 @@ class Chats:
         if field == "photo":
             thumbnail = {"file_id": f"thumb-{file_id}", "file_unique_id": "t", "width": 90, "height": 90}
             shown = [thumbnail, {**shown, "width": 800, "height": 600}]
-        message = {"text": None, "caption": caption, field: shown, **fields}
-        return self.text_update("", **message)
+        update = self.text_update("", caption=caption, **{field: shown}, **fields)
+        del update["message"]["text"]
+        return update
 
     def record(self, *, chat: Chat, parameters: dict[str, Any], shown: str) -> dict[str, Any]:
         message = {

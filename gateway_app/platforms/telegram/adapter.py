@@ -12,7 +12,7 @@ from django.conf import settings
 
 from gateway_app.delivery.enclosure import BYTES_PER_SECOND
 from gateway_app.media.attachment import Attachment, MediaProblem
-from gateway_app.platforms.base import OutgoingPart, Platform, SendError, UnknownOutcome
+from gateway_app.platforms.base import OutgoingFile, OutgoingPart, Platform, SendError, UnknownOutcome
 from gateway_app.platforms.splitting import split, utf16_length
 from gateway_app.sessions.source import SessionContext
 
@@ -60,14 +60,9 @@ class Adapter(Platform):
         method = files.method_for(file) if file else None
         seconds = settings.SEND_TIMEOUT_SECONDS * 0.9 + (file.size / BYTES_PER_SECOND if file else 0)
         while True:
-            upload = None
-            if file and method:
-                file.stream.seek(0)
-                upload = api.Upload(
-                    parameter=method.parameter, name=file.name, content_type=file.content_type, stream=file.stream
-                )
             name = method.name if method else "sendMessage"
             try:
+                upload = _upload(file, method) if file and method else None
                 result = await api.call(http, name, message, seconds=seconds, may_go=part.is_ours, upload=upload)
             except api.ApiError as error:
                 if error.code == 400 and method not in (None, files.DOCUMENT) and not error.migrated_to:
@@ -107,6 +102,16 @@ class Adapter(Platform):
         from .polling import Poller
 
         await Poller(lease=lease, http=http).run()
+
+
+def _upload(file: OutgoingFile, method: files.Method) -> api.Upload:
+    return api.Upload(
+        parameter=method.parameter,
+        name=file.name,
+        content_type=file.content_type,
+        size=file.size,
+        stream=file.stream,
+    )
 
 
 def _message(part: OutgoingPart) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO
 import aiohttp
 from aiohttp import MultipartWriter
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.payload import BufferedReaderPayload, BytesPayload
+from aiohttp.payload import BytesPayload, Payload
 from django.conf import settings
 from yarl import URL
 
@@ -18,6 +19,9 @@ from gateway_app.inbox import clean
 
 MOST_BYTES = 64 * 1024 * 1024
 """An answer larger than this is not read on: 100 updates of the largest kind take less than 2 MiB."""
+
+PIECE_BYTES = 256 * 1024
+"""Of a file that is sent, read at once."""
 
 LONGEST_WAIT = 10_000_000
 """Seconds of a `retry_after` that is believed."""
@@ -55,6 +59,7 @@ class Upload:
     parameter: str
     name: str
     content_type: str
+    size: int
     stream: BinaryIO
 
 
@@ -95,6 +100,25 @@ class _Body(_Guarded, BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
+class _File(Payload):
+    """A file that stays open afterwards: a call that is refused is made again in another way."""
+
+    _value: BinaryIO
+    _autoclose = True
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__(upload.stream, content_type=upload.content_type)
+        self._size = upload.size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("A file is no text.")
+
+    async def write(self, writer: Any) -> None:
+        await asyncio.to_thread(self._value.seek, 0)
+        while piece := await asyncio.to_thread(self._value.read, PIECE_BYTES):
+            await writer.write(piece)
+
+
 class _Form(_Guarded, MultipartWriter):
     """A call's parameters beside a file, which is read while it is sent."""
 
@@ -105,7 +129,7 @@ class _Form(_Guarded, MultipartWriter):
         for name, value in payload.items():
             text = value if isinstance(value, str) else encode_json(value)
             self.append(text.encode("utf-8", "replace"), {}).set_content_disposition("form-data", name=name)
-        part = self.append_payload(BufferedReaderPayload(upload.stream, content_type=upload.content_type))
+        part = self.append_payload(_File(upload))
         part.set_content_disposition("form-data", name=upload.parameter, filename=upload.name)
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
-from gateway_app.media.attachment import Attachment, Kind
+from gateway_app.media.attachment import Attachment, Kind, clean_name
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
 
@@ -217,7 +217,9 @@ def _medium(raw: dict[str, Any]) -> str | None:
         if field in raw:
             shown = raw[field]
             detail = shown.get(DETAILS.get(field, "")) if isinstance(shown, dict) else None
-            return f"[{word}: {_name(detail)}]" if isinstance(detail, str) and detail else f"[{word}]"
+            if not isinstance(detail, str) or not detail:
+                return f"[{word}]"
+            return f"[{word}: {clean_name(_name(detail)) if field in FILES else _name(detail)}]"
     return None
 
 
