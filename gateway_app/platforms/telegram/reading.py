@@ -226,7 +226,7 @@ def _medium(raw: dict[str, Any]) -> str | None:
 def _files(raw: dict[str, Any]) -> tuple[Attachment, ...]:
     """The file that a message shows; of a photo, which comes in several sizes, the largest."""
     field = next((field for field in FILES if field in raw), "")
-    shown = raw.get(field)
+    shown: Any = raw.get(field)
     if isinstance(shown, list):
         sizes = [size for size in shown if isinstance(size, dict)]
         shown = max(sizes, key=lambda size: _whole(size.get("width")) * _whole(size.get("height")), default=None)

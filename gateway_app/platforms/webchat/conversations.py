@@ -16,6 +16,7 @@ from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
 from gateway_app.inbox import accept, clean
+from gateway_app.media.attachment import Attachment
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
@@ -24,6 +25,8 @@ from gateway_app.platforms.base import InboundEvent
 from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
+
+from . import attached
 
 LISTED = 200
 """Conversations in the list; older ones keep their address."""
@@ -156,13 +159,18 @@ def rename(user: User, chat_id: str, *, title: str) -> str:
     return conversation.title
 
 
-def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
-    """Puts `text` into the inbox. The page's `client_id` names it within the conversation: the same one again changes
-    nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
+def post(user: User, chat_id: str, *, client_id: str, text: str, attachments: tuple[Attachment, ...] = ()) -> Posted:
+    """Puts `text` into the inbox, which describes the `attachments` as well. The page's `client_id` names it within the
+    conversation: the same one again changes nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does.
+    The caller rings after this returns.
     """
     conversation = owned(user, chat_id)
     event = InboundEvent(
-        event_id=f"{chat_id}/{client_id}", source=source_of(user, conversation), text=text, message_id=client_id
+        event_id=f"{chat_id}/{client_id}",
+        source=source_of(user, conversation),
+        text=text,
+        message_id=client_id,
+        attachments=attachments,
     )
     with transaction.atomic():
         accepted = accept([event])
@@ -241,16 +249,21 @@ def news(chat_id: str, *, after: Cursor) -> News:
     return News(_sorted(rows, parts), cursor, _running(inbound), is_complete)
 
 
-INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
-OUTBOUND = ("id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed")
+INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state", "attachments")
+OUTBOUND = (
+    "id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed", "media__reference",
+    "media__name", "media__kind", "media__size",
+)  # fmt: skip
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
+    text, files = attached.shown(row["text"], row["attachments"])
     return {
         "id": f"in-{row['id']}",
         "from": "you",
         "seq": row["seq"],
-        "text": row["text"],
+        "text": text,
+        "files": files,
         "at": row["accepted_at"].isoformat(timespec="microseconds"),
         "client": row["message_id"],
         "state": row["state"],
@@ -258,11 +271,13 @@ def inbound_item(row: dict[str, Any]) -> Item:
 
 
 def outbound_item(row: dict[str, Any]) -> Item:
+    file = attached.sent(row)
     return {
         "id": f"out-{row['id']}",
         "from": "agent",
         "seq": row["seq"],
-        "text": PLACEHOLDER if row["is_sealed"] else row["text"],
+        "text": "" if file else PLACEHOLDER if row["is_sealed"] else row["text"],
+        "files": file,
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},

@@ -1,5 +1,6 @@
 // A conversation's page: puts its parts together.
 
+import { Attachments } from "./attachments.js";
 import { Composer, forgetDrafts } from "./composer.js";
 import { Feed } from "./feed.js";
 import { Thread } from "./thread.js";
@@ -20,6 +21,7 @@ const thread = new Thread({
   jump: at("jump"),
   empty: at("empty"),
   announce,
+  base,
 });
 thread.update(state, { isSilent: true });
 thread.follow();
@@ -41,6 +43,19 @@ if (state.isAllowed) {
       showTitle(title);
       announce("Sent");
     },
+  });
+  composer.attachments = new Attachments({
+    list: at("attachments"),
+    input: at("files"),
+    button: at("attach"),
+    area: at("text"),
+    base,
+    token,
+    ticket: state.ticket,
+    maxBytes: state.maxBytes,
+    maxFiles: state.maxFiles,
+    changed: () => composer.fit(),
+    tell: (problem) => composer.tell(problem),
   });
   for (const item of state.items) if (item.client) composer.arrived(item.client);
   for (const button of document.querySelectorAll(".suggestion")) {

@@ -1,5 +1,6 @@
 // The list of messages: in the order they came, each once, the unfinished reply last.
 
+import { fileNodes } from "./attachments.js";
 import { element, render } from "./markdown.js";
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -21,8 +22,8 @@ const NEAR_END_PX = 120;
 
 export class Thread {
   /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end. */
-  constructor({ list, scroller, jump, empty, announce }) {
-    Object.assign(this, { list, scroller, jump, empty, announce });
+  constructor({ list, scroller, jump, empty, announce, base }) {
+    Object.assign(this, { list, scroller, jump, empty, announce, base });
     this.items = new Map();
     this.running = 0;
     this.draft = { turn: 0, text: "" };
@@ -84,7 +85,7 @@ export class Thread {
     this.items.set(item.id, { item, node });
     this.place(node, item);
     this.empty.hidden = true;
-    if (item.from === "agent" && !isSilent) this.announce(`Hermes: ${item.text}`);
+    if (item.from === "agent" && !isSilent) this.announce(`Hermes: ${item.text || item.files.map((file) => file.name).join(", ")}`);
   }
 
   messageNode(from) {
@@ -102,13 +103,16 @@ export class Thread {
     const body = node.querySelector(".body");
     if (item.from === "you") body.textContent = item.text;
     else body.replaceChildren(render(item.text));
+    const files = item.files ?? [];
+    if (files.length) body.append(...fileNodes(files, this.base));
+    node.classList.toggle("with-files", files.length > 0);
     const time = element("time", "", TIME.format(at));
     time.dateTime = item.at;
     time.title = at.toLocaleString();
     const footer = node.querySelector("footer");
     footer.replaceChildren(time);
     if (item.from === "you") this.showState(node, item);
-    else addCopyButtons(node, item.text, this.announce);
+    else if (item.text) addCopyButtons(node, item.text, this.announce);
   }
 
   showState(node, item) {
