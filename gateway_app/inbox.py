@@ -16,12 +16,13 @@ from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
 from gateway_app.commands import control
-from gateway_app.commands.control import Control
+from gateway_app.commands.control import Clarification, Control
 from gateway_app.delivery import outbox
-from gateway_app.models import InboundMessage
+from gateway_app.models import InboundMessage, Question
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms.base import InboundEvent, UnreadableEvent
+from gateway_app.questions import answering
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.routing import context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext
@@ -71,7 +72,8 @@ def accept(
     told once in a while. Who is unknown may get a pairing code, in a transaction of its own after this one: a process
     that dies between them, or before the platform is acknowledged, leaves the event to come again. An event that is
     known already changes nothing. One that is too long, or finds its session full, is recorded with a refusal in the
-    outbox. A control command is answered here, and a message in the mode `interrupt` asks its session's turn to stop.
+    outbox. A control command is answered here, and so is taken what answers a parked turn; a message in the mode
+    `interrupt` asks its session's turn to stop.
     The caller acknowledges the platform after this returns, and then rings (`doorbell`). `assert_held` runs within the
     transaction and raises if the caller may no longer accept. Raises `django.db.Error`; then the platform must not be
     acknowledged.
@@ -124,11 +126,20 @@ def _take(
 def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[str]:
     """Writes the rows of events by session, and answers refused ones; yields the ids of those that were known."""
     counts = {key: len(events) for key, events in welcome.items()}
+    readings = {
+        event.event_id: control.read(event.text, source=event.source) for events in welcome.values() for event in events
+    }
+    if reached := {reading.reaches for reading in readings.values()} - {""}:
+        lanes.lock(kind=LaneKind.TURNS, keys=reached)
     put, open_counts, found = execute(
         lanes.putting(kind=LaneKind.TURNS, counts=counts), _counting_open(welcome), reading_sessions(welcome)
     )
     places = lanes.places(put)
-    depths: dict[int, int] = dict(open_counts)
+    depths: dict[int, int] = {lane_id: count for lane_id, count, _ in open_counts}
+    held = {place.lane_id for place in places.values() if place.is_held}
+    # No worker is at them: they wait for a person, or the worker has died.
+    parked = {lane_id for lane_id, _, turn_id in open_counts if turn_id is not None and lane_id not in held}
+    asked = _asked(parked)
     sessions = opened_sessions(found, {key: events[0].source for key, events in welcome.items()})
     sources = [event.source for events in welcome.values() for event in events]
     channels.note(sources)
@@ -136,7 +147,8 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
 
     values: list[Sequence[Value]] = []
     refusals: dict[str, Answer] = {}
-    controls: dict[str, tuple[Control, int]] = {}
+    controls: dict[str, tuple[Control | Clarification, int]] = {}
+    leaving: dict[str, int] = {}
     waiting: set[str] = set()
     interrupting: dict[tuple[str, str], Statement] = {}
     for key, events in welcome.items():
@@ -146,7 +158,12 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
         for event in events:
             seq += 1
             source = event.source
-            reading = _reading(event)
+            questions = asked.get(place.lane_id)
+            reading = readings[event.event_id]
+            if questions and not event.attachments:
+                reading = control.read(event.text, source=source, asked=questions)
+            if event.attachments:
+                reading = _patient(reading)
             reason = _refusal(event, depth=depth if reading.waits else 0)
             state = InboundState.DONE
             if reason:
@@ -161,6 +178,8 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                     interrupting.setdefault((key, source.user_id), stop)
             if reading.control and not reason:
                 controls[event.event_id] = reading.control, seq
+            elif reading.leaves and place.lane_id in parked:
+                leaving[event.event_id] = seq
             values.append(
                 (
                     source.platform, source.account, event.event_id, place.lane_id, seq, json.dumps(source.to_json()),
@@ -191,25 +210,28 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                 accepted.refused[event.event_id] = refusals[event.event_id].text
                 _answer(event, refusals[event.event_id])
             else:
-                rings = rings or event.event_id in waiting
+                # What is taken at once may let a parked turn go on.
+                rings = rings or event.event_id in waiting or places[key].lane_id in parked
+                if event.event_id in leaving:
+                    stopping.ask(session_key=key, by=event.source, before=leaving[event.event_id])
                 if event.event_id in controls:
                     found_control, seq = controls[event.event_id]
                     context = context_of(event.source, session_id=sessions[key].session_id)
-                    said = found_control.reply(context=context, place=seq)
-                    _answer(event, Answer(key=f"control/{places[key].lane_id}/{seq}", text=said))
-                    accepted.chats.append(_chat_of(event))
+                    reply = found_control.reply(context=context, place=seq)
+                    accepted.rings += reply.rings
+                    if reply.text:
+                        _answer(event, Answer(key=f"control/{places[key].lane_id}/{seq}", text=reply.text))
+                        accepted.chats.append(_chat_of(event))
             metrics.ACCEPTED.labels(platform=event.source.platform, outcome=outcome).inc()
         if rings and not places[key].is_held:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
     return {event.event_id for events in welcome.values() for event in events} - accepted.event_ids
 
 
-def _reading(event: InboundEvent) -> control.Reading:
-    reading = control.read(event.text, source=event.source)
-    if event.attachments and reading.mode in (BusyMode.STEER, BusyMode.INTERRUPT):
-        # What comes with files waits: fetching them takes time, and the rest of an album may still be on its way.
-        return replace(reading, mode=BusyMode.COLLECT)
-    return reading
+def _patient(reading: control.Reading) -> control.Reading:
+    """What comes with files waits: fetching them takes time, and the rest of an album may still be on its way."""
+    is_hasty = reading.mode in (BusyMode.STEER, BusyMode.INTERRUPT)
+    return replace(reading, mode=BusyMode.COLLECT) if is_hasty else reading
 
 
 def _attachments(event: InboundEvent) -> str | None:
@@ -219,10 +241,19 @@ def _attachments(event: InboundEvent) -> str | None:
 def _counting_open(keys: Collection[str]) -> Statement:
     # The states are written out so that SQLite, too, sees that the partial index `inbound_open` serves.
     return Statement(
-        f"SELECT lane_id, count(*) FROM {TABLE} WHERE lane_id IN (SELECT id FROM {lanes.TABLE} WHERE kind = %s"
-        f" AND key IN ({', '.join(['%s'] * len(keys))})) AND state IN ('waiting', 'running') GROUP BY lane_id",
+        f"SELECT lane_id, count(*), max(turn_id) FROM {TABLE} WHERE lane_id IN (SELECT id FROM {lanes.TABLE}"
+        f" WHERE kind = %s AND key IN ({', '.join(['%s'] * len(keys))})) AND state IN ('waiting', 'running')"
+        " GROUP BY lane_id",
         [LaneKind.TURNS.value, *keys],
     )
+
+
+def _asked(parked: Collection[int]) -> dict[int, list[Question]]:
+    """By lane, what a person may have seen that its turn asks. Costs nothing where no turn is parked."""
+    found: dict[int, list[Question]] = {}
+    for question in answering.seen(answering.pending(lane_ids=parked)) if parked else ():
+        found.setdefault(question.lane_id, []).append(question)
+    return found
 
 
 def _refusal(event: InboundEvent, *, depth: int) -> str:

@@ -131,6 +131,15 @@ def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> d
     return places(execute(putting(kind=kind, counts=counts, is_rung=is_rung))[0])
 
 
+def lock(*, kind: LaneKind, keys: Iterable[str]) -> None:
+    """Locks the rows of those of the lanes that there are until the transaction ends.
+
+    Whoever locks lanes beside those that they put into or hold does it first, so that two of them never deadlock.
+    """
+    for key in sorted(keys):
+        execute(Statement(f"UPDATE {TABLE} SET tail = tail WHERE kind = %s AND key = %s", [kind.value, key]))
+
+
 def putting_and_claiming(mine: Bid, *, count: int) -> Statement:
     """Puts `count` items into the lane and claims it if it is free; read its row with `claimed_by_put()`."""
     now = clock.now()

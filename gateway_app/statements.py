@@ -41,41 +41,81 @@ def execute(*statements: Statement) -> list[list[Row]]:
 
 def _run(cursor: Any, statement: Statement) -> list[Row]:
     cursor.execute(statement.sql, statement.values)
-    return _rows(cursor)
+    return list(cursor.fetchall()) if cursor.description else []
 
 
 def _travel(cursor: Any, statements: Sequence[Statement]) -> list[list[Row]]:
-    prepared = _prepared.setdefault(connection.connection, {})
+    server = connection.connection
+    prepared = _prepared.setdefault(server, Prepared())
     words: list[str] = []
     results: list[int] = []
+    if server.pgconn.transaction_status == IDLE and not server.autocommit:
+        server.autocommit = True  # otherwise psycopg begins the transaction in a trip of its own
+        words.append("BEGIN")
     for statement in statements:
-        if statement.sql not in prepared and settings.DATABASE_PREPARE and len(prepared) < MOST_PREPARED:
-            prepared[statement.sql] = f"hermes_{next(_names)}"
-            words.append(f"PREPARE {prepared[statement.sql]} AS {_numbered(statement.sql)}")
+        preparing = prepared.preparing(statement.sql)
+        if preparing:
+            words.append(preparing)
         results.append(len(words))
-        words.append(_calling(prepared.get(statement.sql), statement))
+        words.append(prepared.calling(statement))
     try:
         cursor.execute("; ".join(words), [value for statement in statements for value in statement.values])
     except Exception:
-        prepared.clear()  # which of them the server knows by now is not known; new names will do
+        prepared.forget()
         raise
-    found = [_rows(cursor)]
-    while cursor.nextset():
-        found.append(_rows(cursor))
+    received = cursor.cursor  # all of it: from here on nothing fails, so that Django's translation of errors is spared
+    found = [_rows(received)]
+    while received.nextset():
+        found.append(_rows(received))
     return [found[result] for result in results]
 
 
+IDLE = 0
+"""No transaction is under way: PQTRANS_IDLE of libpq."""
 MOST_PREPARED = 200
 """Statements a connection keeps planned; inserts of many different numbers of rows would fill the server's memory."""
 
-_prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
-_names = itertools.count(1)
+
+class Prepared:
+    """The statements that one connection keeps planned.
+
+    Their names are the same on all connections of a process, since psycopg keeps what it has parsed by its text.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._failures = 0
+
+    def preparing(self, sql: str) -> str:
+        """What has the server plan a statement; empty where it is planned already, or will not be."""
+        if sql in self._names or not settings.DATABASE_PREPARE or len(self._names) >= MOST_PREPARED:
+            return ""
+        self._names[sql] = f"hermes_{_number(sql)}_{self._failures}"
+        return f"PREPARE {self._names[sql]} AS {_numbered(sql)}"
+
+    def calling(self, statement: Statement) -> str:
+        """What runs the statement, with a `%s` for each value."""
+        name = self._names.get(statement.sql)
+        return _execute(name, len(statement.values)) if name else statement.sql
+
+    def forget(self) -> None:
+        """After a failure it is not known which of them the server has; new names will do."""
+        self._names.clear()
+        self._failures += 1
 
 
-def _calling(name: str | None, statement: Statement) -> str:
-    if name is None:
-        return statement.sql
-    return f"EXECUTE {name}({', '.join(['%s'] * len(statement.values))})" if statement.values else f"EXECUTE {name}"
+_prepared: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
+_numbers = itertools.count(1)
+
+
+@functools.lru_cache(maxsize=1000)
+def _number(sql: str) -> int:
+    return next(_numbers)
+
+
+@functools.lru_cache(maxsize=1000)
+def _execute(name: str, count: int) -> str:
+    return f"EXECUTE {name}({', '.join(['%s'] * count)})" if count else f"EXECUTE {name}"
 
 
 @functools.lru_cache(maxsize=1000)
@@ -86,7 +126,8 @@ def _numbered(sql: str) -> str:
 
 
 def _rows(cursor: Any) -> list[Row]:
-    return list(cursor.fetchall()) if cursor.description else []
+    """The rows of psycopg's current result. Asking for `description` instead would describe every column."""
+    return cursor.fetchall() if cursor.pgresult.nfields else []
 
 
 class Sql(NamedTuple):

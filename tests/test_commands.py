@@ -265,18 +265,17 @@ class ShippedCommandTests(CommandTestCase):
         self.assertEqual(
             in_group,
             "Commands that you may use here:\n"
-            "- /do does it.\n"
-            "- /help shows the commands that you may use in this chat.\n"
-            "- /whoami shows who you are here, and why you may speak to the agent.\n\n"
-            "Anything else is for the agent.",
+            "- What there is to know: /help, /whoami\n"
+            "- Further commands: /do\n\n"
+            "`/help <command>` explains one. Anything else is for the agent.",
         )
-        self.assertIn("- /alone ", "\n".join(to_boss))
+        self.assertIn("- Further commands: /alone, /do", "\n".join(to_boss))
 
     def test_whoever_opens_a_bot_is_greeted_and_shown_the_commands_also_where_commands_are_gated(self) -> None:
         with gated():
             (said,) = self.tell("/start")
         self.assertTrue(said.startswith("Hello!"))
-        self.assertIn("- /help shows", said)
+        self.assertIn("/help, /whoami", said)
         self.assertNotIn("/do", said)
 
     def test_whoami_says_who_and_why_and_what(self) -> None:

@@ -66,7 +66,7 @@ class McpTurnTests(PipelineTestCase):
         self.assertTrue(self.results()[0].endswith("\n\n5"))
 
     def test_where_a_server_is_not_for_this_chat_or_switched_off_nothing_of_it_is_offered(self) -> None:
-        for values in ({"platforms": ["telegram"]}, {"enabled": False}, {"needs_approval": True}, {"tools": []}):
+        for values in ({"platforms": ["telegram"]}, {"enabled": False}, {"tools": []}):
             with self.subTest(**values):
                 pipeline.accept(SAY)
                 self.answer(**values)

@@ -258,7 +258,7 @@ class StatusTests(SessionTestCase):
     def test_help_lists_them(self) -> None:
         said = "\n".join(self.tell("/help"))
         for name in ("new", "title", "sessions", "resume", "undo", "redo", "retry", "branch", "status", "usage"):
-            self.assertIn(f"- /{name} ", said)
+            self.assertRegex(said, rf"/{name}\b")
 
 
 class RoadTests(SessionTestCase):

@@ -83,6 +83,34 @@ class Strictness(PeerTestCase):
                 self.assertIn(words, description)
         self.assertEqual(self.peer.messages(), [])
 
+    def test_menus_are_as_strict_and_are_kept_by_their_scope(self) -> None:
+        good = {"command": "new", "description": "Begins"}
+        many = [good | {"command": f"c{number}"} for number in range(101)]
+        chat = {"scope": {"type": "chat", "chat_id": 1}}
+        wrong: dict[str, dict[str, Any]] = {
+            "BOT_COMMAND_INVALID": {"commands": [good | {"command": "New-one"}]},
+            "COMMAND_INVALID": {"commands": [good, good]},
+            "BOT_COMMAND_DESCRIPTION_INVALID": {"commands": [good | {"description": "x" * 257}]},
+            "DESCRIPTION_INVALID": {"commands": [good | {"description": ""}]},
+            "BOT_COMMANDS_TOO_MUCH": {"commands": many},
+            "parse BotCommand": {"commands": ["new"]},
+            "can't parse commands": {},
+            "unsupported scope": {"commands": [good], "scope": {"type": "everybody"}},
+            "wrong fields": {"commands": [good], "scope": {"type": "chat"}},
+            "chat not found": {"commands": [good], **chat},
+        }
+        for words, parameters in wrong.items():
+            with self.subTest(words):
+                code, description = self.call("setMyCommands", **parameters)
+                self.assertEqual(code, 400)
+                self.assertIn(words, description)
+        self.peer.push_text("hello", chat_id=1)
+        self.assertIs(self.call("setMyCommands", commands=[good], **chat), True)
+        self.assertEqual(self.call("getMyCommands", **chat), [good])
+        self.assertEqual((self.call("getMyCommands"), self.peer.menu("chat", chat_id=1)), ([], ["new"]))
+        self.assertIs(self.call("deleteMyCommands", **chat), True)
+        self.assertIsNone(self.peer.menu("chat", chat_id=1))
+
     def test_right_messages_are_recorded_as_they_were_sent(self) -> None:
         self.peer.push_text("hello", chat_id=1)
         self.peer.push_text("hello", chat_id=GROUP, chat_type="supergroup", thread_id=7)

@@ -62,9 +62,17 @@ def tier_of(source: SessionSource, access: PlatformAccess) -> Tier:
 
 
 def may_run(
-    source: SessionSource, command: str, access: PlatformAccess, *, aliases: Collection[str] = ()
+    source: SessionSource,
+    command: str,
+    access: PlatformAccess,
+    *,
+    aliases: Collection[str] = (),
+    for_admins: bool = False,
 ) -> CommandDecision:
-    """The decision for whoever wrote `source` on the command of this name; a list may name it by an alias as well."""
+    """The decision for whoever wrote `source` on the command of this name; a list may name it by an alias as well.
+
+    Where it is `for_admins` no list allows it to others.
+    """
     scope, tier = scope_of(source), tier_of(source, access)
     platform = source.platform.upper()
     admins = f"{platform}_ALLOW_ADMIN_FROM" if scope is Scope.DM else f"{platform}_GROUP_ALLOW_ADMIN_FROM"
@@ -72,6 +80,8 @@ def may_run(
         return CommandDecision(True, tier, f"{admins} names nobody")
     if tier is Tier.ADMIN:
         return CommandDecision(True, tier, admins)
+    if for_admins:
+        return CommandDecision(False, tier, f"for those in {admins} alone")
     if command in ALWAYS_ALLOWED:
         return CommandDecision(True, tier, "always allowed")
     listed, setting = access.group_user_allowed_commands, f"{platform}_GROUP_USER_ALLOWED_COMMANDS"

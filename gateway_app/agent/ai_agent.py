@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +18,7 @@ from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
 
+from .asking import Answers, Permit
 from .model_client import ModelClient, ModelError, ModelErrorKind, ModelReply, ToolCall
 from .registry import Registry
 from .results import Result, presented
@@ -84,16 +88,22 @@ class AIAgent:
         context: SessionContext,
         record: Record,
         commit: Commit,
+        turn_id: int = 0,
         prompt: str = "",
+        effort: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
+        answers: Answers = MappingProxyType({}),
+        permit: Permit | None = None,
         seeing: Sequence[str] = (),
     ) -> None:
-        """`models` are asked in their order, with the system prompt `prompt` first; `on_text` gets the reply as far as
-        it is written, where somebody watches it being written. `join` is asked before each model call but the first,
-        and the last that only sums up; `compress` once, where a model finds the conversation too long. `seeing`
-        are those of `models` that take images; the others are asked without, where these fail.
+        """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
+        says. `on_text` gets the reply as far as it is written, where somebody watches it being written. `join` is asked
+        before each model call but the first, and the last that only sums up; `compress` once, where a model finds the
+        conversation too long. `answers` are what people answered before in this turn; `permit` is asked about tools
+        that need an approval. `seeing` are those of `models` that take images; the others are asked without, where
+        these fail.
         """
         self._model = model
         self._models = models
@@ -101,11 +111,15 @@ class AIAgent:
         self._context = context
         self._record = record
         self._commit = commit
+        self._turn_id = turn_id
         self._prompt = prompt
+        self._effort = effort
         self._on_text = on_text
         self._join = join
         self._compress = compress
         self._seeing = seeing
+        self._answers = answers
+        self._permit = permit
 
     async def run_conversation(
         self,
@@ -119,7 +133,8 @@ class AIAgent:
         """The conversation that `user_message` leads to, with `images` (parts of a message), after `history`.
 
         `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
-        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, and what `record` raises.
+        the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, `Parked` where a person has to
+        answer first, and what `record` raises.
         """
         conversation, repeats = Conversation(sync_honcho), Repeats()
         past, asked = list(history), vision.with_images({"role": "user", "content": user_message}, images)
@@ -127,7 +142,14 @@ class AIAgent:
         opening: list[Step] = []
         while True:
             if tool_round:
-                await tool_round.run(self._tools, invoke=self._invoke_tool, record=self._record, opening=opening)
+                await tool_round.run(
+                    self._tools,
+                    invoke=functools.partial(self._invoke_tool, reply=conversation.usage.model_calls),
+                    record=self._record,
+                    opening=opening,
+                    answers=self._answers,
+                    permit=self._permit,
+                )
                 conversation.said += tool_round.messages
             reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
             if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
@@ -142,7 +164,7 @@ class AIAgent:
             conversation.take(reply)
             # Journaled together with what the first calls of the round start, before any of them does.
             opening = [Step(StepKind.MODEL_REPLY, reply.to_json())]
-            tool_round = ToolRound.of(reply, repeats=repeats)
+            tool_round = ToolRound.of(reply, repeats=repeats, number=conversation.usage.model_calls)
 
     def _replay(self, conversation: Conversation, steps: Sequence[Step], *, repeats: Repeats) -> ToolRound | None:
         """Puts the journal into the conversation, all but the results of its last reply's calls: their round is
@@ -155,7 +177,7 @@ class AIAgent:
                     conversation.said += tool_round.messages
                 reply = ModelReply.from_json(step.payload)
                 conversation.take(reply)
-                tool_round = ToolRound.of(reply, repeats=repeats)
+                tool_round = ToolRound.of(reply, repeats=repeats, number=conversation.usage.model_calls)
             elif step.kind is StepKind.STEERED:  # once the round was done
                 conversation.said += [*(tool_round.messages if tool_round else ()), steering_message(step)]
                 tool_round = None
@@ -229,7 +251,7 @@ class AIAgent:
         self, messages: list[dict[str, Any]], models: Sequence[str], tools: Sequence[dict[str, Any]]
     ) -> ModelReply:
         if self._on_text is None:
-            return await self._model.complete(messages, models=models, tools=tools)
+            return await self._model.complete(messages, models=models, tools=tools, effort=self._effort)
         on_text, text = self._on_text, ""
 
         async def on_delta(piece: str) -> None:
@@ -243,13 +265,20 @@ class AIAgent:
             await on_text(text)
 
         return await self._model.complete(
-            messages, models=models, tools=tools, on_delta=on_delta, on_restart=on_restart
+            messages, models=models, tools=tools, effort=self._effort, on_delta=on_delta, on_restart=on_restart
         )
 
-    async def _invoke_tool(self, call: ToolCall) -> Result:
-        """Runs one tool call for this session."""
+    async def _invoke_tool(self, call: ToolCall, *, reply: int) -> Result:
+        """Runs one tool call for this session. `reply` is the number of the model's reply in the turn; ids are those of
+        one reply alone.
+        """
         text = await handle_function_call(
-            self._tools, name=call.name, arguments=call.arguments, context=self._context, commit=self._commit
+            self._tools,
+            name=call.name,
+            arguments=call.arguments,
+            context=self._context,
+            commit=self._commit,
+            call_key=f"{self._turn_id}/{reply}/{hashlib.sha256(call.id.encode()).hexdigest()[:16]}",
         )
         can_look = "tool_output" in self._tools.names
         return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)

@@ -32,6 +32,8 @@ __all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelR
 
 logger = logging.getLogger(__name__)
 
+ENCODED_MAX = 16
+"""Lists of tools that are kept as JSON: there is one for each platform, and for each set of MCP servers."""
 ERROR_BODY_MAX_BYTES = 65_536
 """An error's report is read up to here; the rest of its body is not worth the wait."""
 
@@ -91,7 +93,7 @@ class ModelConfig:
 
 
 class ModelClient:
-    """Asks models for replies. Holds no lock and no state between calls: any number may be under way at once.
+    """Asks models for replies. Holds no lock and nothing of a call: any number may be under way at once.
 
     `http` stays the caller's, who gives it a connector wide enough for the calls in flight and closes it.
     """
@@ -106,6 +108,8 @@ class ModelClient:
         self._http = http
         self._config = config
         self._sleep = sleep
+        self._encoded: dict[int, tuple[Sequence[Mapping[str, Any]], str]] = {}
+        """Lists of tools by their identity, with the JSON that they are."""
         base = URL(config.base_url)
         self._url = (base / "chat" / "completions").with_query(base.query)
         # Replies are small and streams must not wait for a compressor's window.
@@ -122,12 +126,14 @@ class ModelClient:
         *,
         models: Sequence[str] = (),
         tools: Sequence[Mapping[str, Any]] = (),
+        effort: str = "",
         on_delta: Callable[[str], Awaitable[None]] | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
     ) -> ModelReply:
         """The model's reply to `messages` (plain dicts in OpenAI's shape), with `tools` on offer.
 
-        `models` are asked in their order instead of the configured ones.
+        `models` are asked in their order instead of the configured ones. `effort` says how long they are to think: low,
+        medium or high; empty leaves it to them.
 
         With `on_delta` the reply is streamed, and each new piece of its text passed on as it comes. Where an
         attempt fails after some text was passed on, `on_restart` is awaited before the first piece of the next
@@ -138,7 +144,7 @@ class ModelClient:
         Raises ModelError once every retry and every model that may help has been tried: the preferred model's.
         """
         audience = Audience(on_delta, on_restart) if on_delta else None
-        body = self._encode(messages, tools, streamed=audience is not None)
+        body = self._encode(messages, tools, effort=effort, streamed=audience is not None)
         failures: list[ModelError] = []
         for model in models or self._config.models:
             try:
@@ -150,18 +156,28 @@ class ModelClient:
         raise failures[0]
 
     def _encode(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, streamed: bool
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], *, effort: str, streamed: bool
     ) -> bytes:
         """The request without its opening brace and model, which change from attempt to attempt."""
         request: dict[str, Any] = {"messages": list(messages), self._config.limit_field: self._config.max_output_tokens}
-        if tools:
-            request["tools"] = list(tools)
+        if effort:
+            request["reasoning_effort"] = effort
         if streamed:
             request["stream"] = True
             if self._config.stream_usage:
                 request["stream_options"] = {"include_usage": True}
+        offered = f',"tools":{self._encode_tools(tools)}' if tools else ""
         # "replace": a lone surrogate in a message must not make it one that no server accepts.
-        return encode_json(request).encode("utf-8", "replace")[1:]
+        return f"{encode_json(request)[1:-1]}{offered}}}".encode("utf-8", "replace")
+
+    def _encode_tools(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """They are most of a short request, and the very same objects with each request of a platform's."""
+        known = self._encoded.get(id(tools))
+        if known is None:
+            if len(self._encoded) >= ENCODED_MAX:
+                self._encoded.clear()
+            known = self._encoded[id(tools)] = (tools, encode_json(list(tools)))
+        return known[1]
 
     async def _ask(self, model: str, body: bytes, audience: Audience | None) -> ModelReply:
         """Asks one model until it replies or its retries are used up."""

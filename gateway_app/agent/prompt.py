@@ -16,7 +16,6 @@ from django.conf import settings
 
 from gateway_app.config import live
 from gateway_app.config.schema import Config
-from gateway_app.config.schema.agent import PlatformAgent
 from gateway_app.platforms import registry as platforms
 from gateway_app.privacy import stand_in
 from gateway_app.sessions.key import is_shared
@@ -55,9 +54,12 @@ class Pinned(NamedTuple):
     hash: str = ""
 
 
-def of(source: SessionSource, *, pinned: Pinned) -> Pinned:
-    """The prompt for the session of `source`: `pinned` itself unless what it was made from has changed."""
-    found = _inputs(source, live.config())
+def of(source: SessionSource, *, pinned: Pinned, personality: str = "") -> Pinned:
+    """The prompt for the session of `source`: `pinned` itself unless what it was made from has changed.
+
+    `personality` is the name of the one that its people chose.
+    """
+    found = _inputs(source, live.config(), personality=personality)
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     return pinned if pinned.hash == digest else Pinned(_rendered(found), digest)
 
@@ -75,33 +77,56 @@ def quoted(value: str) -> str:
     return json.dumps(plain if len(plain) <= LONGEST_VALUE else f"{plain[: LONGEST_VALUE - 1]}…", ensure_ascii=False)
 
 
-def _inputs(source: SessionSource, config: Config) -> dict[str, Any]:
+def _inputs(source: SessionSource, config: Config, *, personality: str) -> dict[str, Any]:
     """All that the prompt is made from. The demonstration model, which makes nothing of more, is told who it is."""
     found: dict[str, Any] = {"form": FORM, "identity": persona.identity(config.installation.home)}
+    if personality and (text := dict(config.agents.personalities).get(personality)):
+        found["personality"] = text
     if settings.MODEL_IS_DEMONSTRATION:
         return found
-    platform, agents = source.platform, config.agents.platforms
-    redact = config.privacy.redact_pii
+    platform, redact = source.platform, config.privacy.redact_pii
     chat_name = "" if redact and source.chat_name == source.chat_id else source.chat_name
     person = [_name(source, redact=redact), _shown_id("user", source.user_id, platform, redact=redact)]
-    homes = [[name, agent.home_channel.name] for name, agent in sorted(agents.items()) if agent.home_channel]
-    agent = agents.get(platform) or PlatformAgent()
-    return found | {
-        "shows": platforms.get(platform).shows,
-        "platform": platform,
-        "chat": [source.chat_type.value, chat_name, _shown_id("chat", source.chat_id, platform, redact=redact)],
-        "thread": _shown_id("thread", source.thread_id, platform, redact=redact),
-        "person": [] if is_shared(source) else person,
-        "homes": homes,
-        "channel_prompt": dict(agent.channel_prompts).get(source.chat_id, ""),
-        "tools": sorted(switched_on(platform, config)) if settings.MODEL_TOOLS else [],
-        # Not what they offer, which changes as they come and go.
-        "servers": bool(settings.MODEL_TOOLS and any(server.enabled for server in config.mcp.servers)),
-    }
+    agent = config.agents.platforms.get(platform)
+    return (
+        found
+        | _inputs_of(platform, config)
+        | {
+            "chat": [source.chat_type.value, chat_name, _shown_id("chat", source.chat_id, platform, redact=redact)],
+            "thread": _shown_id("thread", source.thread_id, platform, redact=redact),
+            "person": [] if is_shared(source) else person,
+            "channel_prompt": dict(agent.channel_prompts).get(source.chat_id, "") if agent else "",
+        }
+    )
+
+
+def _inputs_of(platform: str, config: Config) -> dict[str, Any]:
+    """What is the same in all chats of a platform. Kept as long as the configuration is the same."""
+    known = _known.get((platform, settings.MODEL_TOOLS))
+    if known is None or known[0] is not config:
+        homes = sorted(config.agents.platforms.items())
+        known = (
+            config,
+            {
+                "shows": platforms.get(platform).shows,
+                "platform": platform,
+                "homes": [[name, agent.home_channel.name] for name, agent in homes if agent.home_channel],
+                "tools": sorted(switched_on(platform, config)) if settings.MODEL_TOOLS else [],
+                # Not what they offer, which changes as they come and go.
+                "servers": bool(settings.MODEL_TOOLS and any(server.enabled for server in config.mcp.servers)),
+            },
+        )
+        _known[platform, settings.MODEL_TOOLS] = known
+    return known[1]
+
+
+_known: dict[tuple[str, bool], tuple[Config, dict[str, Any]]] = {}
 
 
 def _rendered(inputs: dict[str, Any]) -> str:
     tiers = [inputs["identity"]]
+    if "personality" in inputs:
+        tiers.append(f"In this conversation you are to be so:\n{inputs['personality']}")
     if "platform" in inputs:
         tiers += [inputs["shows"], "\n".join(_place(inputs))]
         if inputs["channel_prompt"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from gateway_app.lanes import LaneLost
+from gateway_app.models.question import QuestionKind
 from gateway_app.sessions import tokens
 
 from . import arguments
@@ -31,7 +33,7 @@ LARGEST_RESULT = 5_000_000
 """Characters of a result that are kept at all. The model gets a part of it (`results.presented`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tool:
     """A tool: its schema for the model, and `handler(args, **kwargs)`, which returns the result as text.
 
@@ -48,7 +50,9 @@ class Tool:
     is_parallel: bool = False
     """It only reads, so that it may run beside others of the same reply."""
     needs_approval: bool = False
-    """It runs only where the person approves the call; what cannot ask does not offer it."""
+    """It runs only where the person approves the call."""
+    is_question: bool = False
+    """Its call is a question to the person, and their answer the result; the handler is never run."""
     timeout_seconds: float | None = None
     """Longest that it may take; None is TOOL_TIMEOUT_SECONDS."""
 
@@ -87,6 +91,13 @@ class Registry:
         """Those of the tools that are among `names`."""
         return Registry(tool for name, tool in self._tools.items() if name in names)
 
+    def needing_approval(self, names: frozenset[str]) -> Registry:
+        """These tools, of which also those among `names` need an approval; one that asks by itself does not."""
+        return Registry(
+            dataclasses.replace(tool, needs_approval=True) if name in names and not tool.is_question else tool
+            for name, tool in self._tools.items()
+        )
+
     def joined(self, tools: Iterable[Tool]) -> Registry:
         """These tools, and `tools` after them."""
         return Registry([*self._tools.values(), *tools])
@@ -98,6 +109,22 @@ class Registry:
     def is_parallel(self, name: str) -> bool:
         """Whether a call of this name may be under way beside others; one of a tool that there is not may."""
         return name not in self._tools or self._tools[name].is_parallel
+
+    def asks(self, name: str) -> QuestionKind | None:
+        """What a person is asked before a call of this name has a result, if anything."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return None
+        if tool.is_question:
+            return QuestionKind.CLARIFY
+        return QuestionKind.APPROVAL if tool.needs_approval else None
+
+    def fitted(self, name: str, args: str) -> dict[str, Any] | None:
+        """The arguments with which the tool would run; None where they do not fit it."""
+        try:
+            return arguments.read(args, schema=self._tools[name].parameters).values
+        except ToolError:
+            return None
 
     async def dispatch(self, name: str, args: str, **kwargs: Any) -> str:
         """Runs the tool with `args`, the JSON text that the model wrote. Every failure becomes a result for the model.

@@ -4,7 +4,8 @@ Calls run in segments, in the order in which the model made them: calls in a row
 and run at once, any other is one by itself. Results stand in the transcript in the order of the calls. In the journal
 they stand in the order in which they ended, each committed as soon as it is there (together with others that ended
 meanwhile): of what is under way at a crash only what had not ended is run again. What a segment starts and may not be
-repeated is journaled as started before, in one commit, with the results of the segment before it.
+repeated is journaled as started before, in one commit, with the results of the segment before it. Calls about which a
+person has to be asked come last: once all others have ended the turn parks, and goes on with the answers.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
 
+from gateway_app.models.question import QuestionKind
 from gateway_app.models.turn import StepKind
 from gateway_app.turns.journal import Step
 
+from . import asking
+from .asking import Answers, Ask, Parked, Permit
 from .model_reply import ModelReply, ToolCall
 from .registry import Registry, error
 from .results import Result
@@ -82,10 +87,12 @@ class ToolRound:
     started: set[str] = field(default_factory=set)
     results: dict[str, str] = field(default_factory=dict)
     """By the calls' ids."""
+    number: int = 0
+    """Which of the turn's model replies it is, from 1."""
 
     @classmethod
-    def of(cls, reply: ModelReply, *, repeats: Repeats) -> ToolRound:
-        return cls(reply, [repeats.take(call) for call in reply.tool_calls])
+    def of(cls, reply: ModelReply, *, repeats: Repeats, number: int = 0) -> ToolRound:
+        return cls(reply, [repeats.take(call) for call in reply.tool_calls], number=number)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -112,21 +119,46 @@ class ToolRound:
             if call.id not in self.results
         ]
 
-    async def run(self, tools: Registry, *, invoke: Invoke, record: Record, opening: Sequence[Step] = ()) -> None:
-        """Gets a result for each call that has none. `opening` are steps that are still to be journaled."""
+    async def run(
+        self,
+        tools: Registry,
+        *,
+        invoke: Invoke,
+        record: Record,
+        opening: Sequence[Step] = (),
+        answers: Answers = MappingProxyType({}),
+        permit: Permit | None = None,
+    ) -> None:
+        """Gets a result for each call that has none. `opening` are steps that are still to be journaled.
+
+        Raises `Parked`, once nothing else is to be done, where calls wait for a person of whom nothing is in `answers`,
+        and whose tools `permit` does not let run.
+        """
         steps, wholes = list(opening), list[Result]()
         open_calls = [call for call in self.reply.tool_calls if call.id not in self.results]
-        refusals = {call.id: text for call in open_calls if (text := self._refusal(call, tools))}
+        known = {call.id: text for call in open_calls if (text := self._known(call, tools, answers)) is not None}
         for call in open_calls:
-            if call.id in refusals:
-                steps.append(self._take(call, Result(refusals[call.id])))
-        for segment in segments([call for call in open_calls if call.id not in refusals], tools):
+            if call.id in known:
+                steps.append(self._take(call, Result(known[call.id])))
+        left = [call for call in open_calls if call.id not in known]
+        asks = await self._asks([call for call in left if (self.number, call.id) not in answers], tools, permit)
+        asked = {ask.call.id for ask in asks}
+        for segment in segments([call for call in left if call.id not in asked], tools):
             steps += [_started(call) for call in segment if not tools.is_repeatable(call.name)]
             if steps:
                 await record(steps, wholes)
             steps, wholes = await self._run_segment(segment, invoke=invoke, record=record)
         if steps:
             await record(steps, wholes)
+        if asks:
+            raise Parked(asks, reply=self.number)
+
+    async def _asks(self, calls: Sequence[ToolCall], tools: Registry, permit: Permit | None) -> list[Ask]:
+        """What of these calls a person has to be asked."""
+        asks = [ask for call in calls if (ask := asking.about(call, tools))]
+        approvals = {ask.call.name for ask in asks if ask.kind is QuestionKind.APPROVAL}
+        permitted = await permit(approvals) if approvals and permit else frozenset()
+        return [ask for ask in asks if ask.kind is not QuestionKind.APPROVAL or ask.call.name not in permitted]
 
     async def _run_segment(
         self, segment: Sequence[ToolCall], *, invoke: Invoke, record: Record
@@ -152,8 +184,8 @@ class ToolRound:
         self.results[call.id] = result.content
         return Step(StepKind.TOOL_RESULT, {"tool_call_id": call.id, "content": result.content})
 
-    def _refusal(self, call: ToolCall, tools: Registry) -> str:
-        """Why the call is not run; empty where it is."""
+    def _known(self, call: ToolCall, tools: Registry, answers: Answers) -> str | None:
+        """What the call comes to without being run; None where it is to be run, or asked about."""
         place = self._place(call)
         if call.id in self.started and not (call.name in tools.names and tools.is_repeatable(call.name)):
             return error(INTERRUPTED)
@@ -166,7 +198,8 @@ class ToolRound:
             )
         if self.counts[place] > REPEATS_RUN:
             return error(REPEATED.format(count=self.counts[place]))
-        return ""
+        answer = answers.get((self.number, call.id))
+        return answer.result if answer else None
 
     def _place(self, call: ToolCall) -> int:
         return next(place for place, found in enumerate(self.reply.tool_calls) if found.id == call.id)

@@ -6,7 +6,7 @@ from gateway_app.models import Session
 from gateway_app.models.session import EndReason
 from gateway_app.sessions import lineage, rotation, titles
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def branch(call: Call) -> str | Effect:
@@ -39,4 +39,11 @@ async def branch(call: Call) -> str | Effect:
     return begin
 
 
-COMMAND = Command(name="branch", summary="goes on in a second conversation, from what was said so far.", run=branch)
+COMMAND = Command(
+    name="branch",
+    summary="goes on in a second conversation, from what was said so far.",
+    group=Group.CONVERSATION,
+    usage="[<title>]",
+    run=branch,
+    leaves=True,
+)

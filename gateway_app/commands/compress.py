@@ -7,7 +7,7 @@ from gateway_app.turns.compression import Result, compress
 from gateway_app.worker.database import in_database
 from gateway_app.worker.http import http_session
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 REPLIES = {
     Result.DONE: "Done: from now on I get the older part of this conversation as a summary. Nothing was deleted.",
@@ -30,4 +30,9 @@ def _session_pk(session_id: str) -> int:
     return Session.objects.values_list("pk", flat=True).get(session_id=session_id)
 
 
-COMMAND = Command(name="compress", summary="sums up the older part of this conversation for the agent.", run=run)
+COMMAND = Command(
+    name="compress",
+    summary="sums up the older part of this conversation for the agent.",
+    group=Group.CONVERSATION,
+    run=run,
+)

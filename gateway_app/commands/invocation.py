@@ -43,5 +43,5 @@ def invoked(text: str, *, source: SessionSource) -> Invocation | None:
     found = parse(text)
     if found is None or source.chat_type is ChatType.DM:
         return found
-    is_ours = not found.bot and registry.shipped().find(found.name) is not None
+    is_ours = not found.bot and registry.in_force().find(found.name) is not None
     return found if is_ours else None

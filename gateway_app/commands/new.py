@@ -6,7 +6,7 @@ from gateway_app.models import Session
 from gateway_app.models.session import EndReason
 from gateway_app.sessions import lineage, rotation, titles
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def start(call: Call) -> str | Effect:
@@ -40,5 +40,11 @@ async def start(call: Call) -> str | Effect:
 
 
 COMMAND = Command(
-    name="new", aliases=("reset",), summary="begins a new conversation, with a title if you give one.", run=start
+    name="new",
+    aliases=("reset",),
+    summary="begins a new conversation, with a title if you give one.",
+    group=Group.CONVERSATION,
+    usage="[<title>]",
+    run=start,
+    leaves=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway_app.models.inbox import BusyMode
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 
 def acknowledge(call: Call) -> str:
@@ -18,6 +18,8 @@ COMMAND = Command(
     name="queue",
     aliases=("q",),
     summary="takes what follows as a message that is answered by itself, afterwards.",
+    group=Group.WORK,
+    usage="<message>",
     answer=acknowledge,
     takes=BusyMode.QUEUE,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway_app.models import Session
 from gateway_app.sessions import undoing
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def put_back(call: Call) -> Effect:
@@ -19,4 +19,9 @@ def redo(held: Held) -> str:
     return "It is back: the agent sees it again."
 
 
-COMMAND = Command(name="redo", summary="puts back what /undo took back, while nothing else was said.", run=put_back)
+COMMAND = Command(
+    name="redo",
+    summary="puts back what /undo took back, while nothing else was said.",
+    group=Group.CONVERSATION,
+    run=put_back,
+)

@@ -8,10 +8,13 @@ import pkgutil
 from collections.abc import Iterable
 
 import gateway_app.commands as package
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import CommandDecision, may_run, scope_of
+from gateway_app.config import live
 from gateway_app.config.schema.access import PlatformAccess
+from gateway_app.config.schema.quick import QuickCommand
 from gateway_app.sessions.source import SessionSource
 
+from . import quick
 from .base import Command
 
 
@@ -36,9 +39,24 @@ class Registry:
         return [
             command
             for command in self.commands
-            if scope_of(source) in command.scopes
-            and may_run(source, command.name, access, aliases=command.aliases).is_allowed
+            if scope_of(source) in command.scopes and decide(command, source=source, access=access).is_allowed
         ]
+
+
+def decide(command: Command, *, source: SessionSource, access: PlatformAccess) -> CommandDecision:
+    """Whether whoever wrote `source` may run the command, wherever it works."""
+    return may_run(source, command.name, access, aliases=command.aliases, for_admins=command.for_admins)
+
+
+def in_force() -> Registry:
+    """The shipped commands, and the quick commands of the configuration in force."""
+    config = live.config().quick
+    return _joined(shipped(), config.commands, is_executing=config.is_executing) if config.commands else shipped()
+
+
+@functools.lru_cache(maxsize=8)
+def _joined(found: Registry, entries: tuple[QuickCommand, ...], *, is_executing: bool) -> Registry:
+    return Registry([*found.commands, *quick.made(entries, shipped=found.commands, is_executing=is_executing)])
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from gateway_app.models import Session
 from gateway_app.sessions import own, rotation, titles
 
 from . import sessions
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 USAGE = "`/resume <number>` goes back to a conversation: a number of /sessions, a title or an id."
 LONGEST_SHOWN = 60
@@ -44,4 +44,11 @@ def go_back(call: Call, held: Held) -> str:
     )
 
 
-COMMAND = Command(name="resume", summary="goes back to an earlier conversation: a number of /sessions.", run=resume)
+COMMAND = Command(
+    name="resume",
+    summary="goes back to an earlier conversation: a number of /sessions.",
+    group=Group.CONVERSATION,
+    usage="<number, title or id>",
+    run=resume,
+    leaves=True,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway_app.models import Session
 from gateway_app.sessions.asking_again import ask_again
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def retry(call: Call) -> Effect:
@@ -18,4 +18,10 @@ async def retry(call: Call) -> Effect:
     return again
 
 
-COMMAND = Command(name="retry", summary="asks your last message again, for another answer.", run=retry)
+COMMAND = Command(
+    name="retry",
+    summary="asks your last message again, for another answer.",
+    group=Group.CONVERSATION,
+    run=retry,
+    leaves=True,
+)

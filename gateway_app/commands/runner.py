@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from django.db import transaction
 
-from gateway_app.access.command_access import may_run, scope_of
+from gateway_app.access.command_access import scope_of
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.config import live
@@ -16,7 +16,7 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.worker.database import in_database
 
 from . import registry
-from .base import Call, Command, Effect
+from .base import Answer, Begin, Call, Command, Effect, always
 from .invocation import Invocation
 
 log = logging.getLogger(__name__)
@@ -25,13 +25,16 @@ MOST_NAMED = 12
 """Commands that a denial names; /help has them all."""
 
 
-async def run_command(invocation: Invocation, *, context: SessionContext, source: SessionSource) -> str | Effect:
+async def run_command(
+    invocation: Invocation, *, context: SessionContext, source: SessionSource, begin: Begin = always
+) -> str | Effect:
     """The reply to a command, or the effect that makes it; also to one that does not exist, or may not be run.
 
+    `begin` is `Call.begin`.
     Raises `django.db.Error`, and what the command raises.
     """
     name = invocation.name
-    command = registry.shipped().find(name)
+    command = registry.in_force().find(name)
     if command is None:
         return f"There is no command /{name}. /help lists those that there are."
     admission = await in_database(gatekeeper.decide, source)
@@ -39,7 +42,7 @@ async def run_command(invocation: Invocation, *, context: SessionContext, source
         # They were let in when they wrote it, and are not any more.
         _log_denial(source, name, admission.rule)
         return f"⛔ I did not run /{name}: you may not speak to me here any more."
-    call = calling(command, invocation, context=context, source=source, admission=admission)
+    call = calling(command, invocation, context=context, source=source, admission=admission, begin=begin)
     if isinstance(call, str):
         return call
     if command.answer:  # a control command that stood behind `/queue`
@@ -48,9 +51,10 @@ async def run_command(invocation: Invocation, *, context: SessionContext, source
     return await command.run(call)
 
 
-def _answer(answer: Callable[[Call], str], call: Call) -> str:
+def _answer(answer: Callable[[Call], str | Answer], call: Call) -> str:
     with transaction.atomic():
-        return answer(call)
+        reply = answer(call)
+    return reply.text if isinstance(reply, Answer) else reply
 
 
 def calling(
@@ -60,12 +64,13 @@ def calling(
     context: SessionContext,
     source: SessionSource,
     admission: Decision,
+    begin: Begin = always,
     place: int | None = None,
 ) -> Call | str:
     """The call that an invocation of `command` is, by the rules in force now; or what the person is told instead."""
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
-    decision = may_run(source, command.name, access, aliases=command.aliases)
-    permitted = registry.shipped().permitted(source, access)
+    decision = registry.decide(command, source=source, access=access)
+    permitted = registry.in_force().permitted(source, access)
     if not decision.is_allowed:
         _log_denial(source, invocation.name, decision.rule)
         return denial(invocation.name, permitted)
@@ -75,10 +80,11 @@ def calling(
         context=context,
         source=source,
         name=invocation.name,
-        arguments=invocation.arguments,
+        arguments=command.given(invocation.arguments),
         admission=admission,
         decision=decision,
         permitted=permitted,
+        begin=begin,
         place=place,
     )
 

@@ -6,7 +6,7 @@ from gateway_app.sessions import own, titles
 from gateway_app.sessions.own import Listed
 from gateway_app.worker.database import in_database
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 USAGE = "`/sessions` lists your conversations here, and `/sessions 2` the next page of them."
 MOST_DIGITS = 4
@@ -34,4 +34,6 @@ def line(entry: Listed) -> str:
     return f"{entry.number}. {title}begun {session.started_at:%Y-%m-%d %H:%M} UTC, `{session.session_id}`{here}"
 
 
-COMMAND = Command(name="sessions", summary="lists your conversations here.", run=show)
+COMMAND = Command(
+    name="sessions", summary="lists your conversations here.", group=Group.CONVERSATION, usage="[<page>]", run=show
+)

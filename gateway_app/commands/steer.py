@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway_app.models.inbox import BusyMode
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 
 def acknowledge(call: Call) -> str:
@@ -17,6 +17,8 @@ def acknowledge(call: Call) -> str:
 COMMAND = Command(
     name="steer",
     summary="takes what follows into what I am working on.",
+    group=Group.WORK,
+    usage="<message>",
     answer=acknowledge,
     takes=BusyMode.STEER,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway_app.models import Session
 from gateway_app.sessions import titles
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 
 async def name(call: Call) -> str | Effect:
@@ -27,4 +27,10 @@ async def name(call: Call) -> str | Effect:
     return rename
 
 
-COMMAND = Command(name="title", summary="gives the conversation a title, by which it can be resumed.", run=name)
+COMMAND = Command(
+    name="title",
+    summary="gives the conversation a title, by which it can be resumed.",
+    group=Group.CONVERSATION,
+    usage="[<title>]",
+    run=name,
+)

@@ -6,7 +6,7 @@ from gateway_app.models import Session
 from gateway_app.models.session import UndoKind
 from gateway_app.sessions import undoing
 
-from .base import Call, Command, Effect, Held
+from .base import Call, Command, Effect, Group, Held
 
 USAGE = "`/undo` takes your last message and its answer back, and `/undo 3` the last three."
 MOST_DIGITS = 4
@@ -44,4 +44,11 @@ def excerpt(text: str) -> str:
     return line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]}…"
 
 
-COMMAND = Command(name="undo", summary="takes your last message and its answer back, or the last few.", run=take_back)
+COMMAND = Command(
+    name="undo",
+    summary="takes your last message and its answer back, or the last few.",
+    group=Group.CONVERSATION,
+    usage="[<number>]",
+    run=take_back,
+    leaves=True,
+)

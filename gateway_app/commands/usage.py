@@ -9,7 +9,7 @@ from gateway_app.sessions.source import ChatType, SessionSource
 from gateway_app.sessions.usage import Usage
 from gateway_app.worker.database import in_database
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 
 async def show(call: Call) -> str:
@@ -29,7 +29,27 @@ def report(*, session_id: str, source: SessionSource) -> str:
 
 def _said(used: Usage) -> str:
     turns = "1 turn" if used.turns == 1 else f"{used.turns:,} turns"
-    return f"{turns}, {used.prompt_tokens:,} tokens read, {used.completion_tokens:,} written"
+    spent = cost(used)
+    return f"{turns}, {tokens(used)}{f', at a cost of {spent}' if spent else ''}"
 
 
-COMMAND = Command(name="usage", summary="shows the tokens and turns of this conversation and of your day.", run=show)
+def tokens(used: Usage) -> str:
+    """The tokens in words; of those that were read, how many its server had in its cache."""
+    cached = f" ({used.cached_tokens:,} of them cached)" if used.cached_tokens else ""
+    return f"{used.prompt_tokens:,} tokens read{cached}, {used.completion_tokens:,} written"
+
+
+def cost(used: Usage) -> str:
+    """What it cost, as far as that is known; empty where nothing of it is."""
+    if not used.turns or used.unpriced == used.turns:
+        return ""
+    amount = f"{used.cost_micros / 1_000_000:,.4f}"
+    return f"at least {amount}" if used.unpriced else amount
+
+
+COMMAND = Command(
+    name="usage",
+    summary="shows the tokens, turns and cost of this conversation and of your day.",
+    group=Group.FACTS,
+    run=show,
+)

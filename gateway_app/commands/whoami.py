@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway_app.access.command_access import Scope, Tier, scope_of
 from gateway_app.access.standing import because
 
-from .base import Call, Command
+from .base import Call, Command, Group
 
 TIERS = {
     Tier.UNGATED: "ungated: no admins are named here, so everybody may run every command",
@@ -37,4 +37,6 @@ def _code(text: str) -> str:
     return f"`{plain}`" if plain.strip() else "none"
 
 
-COMMAND = Command(name="whoami", summary="shows who you are here, and why you may speak to the agent.", run=show)
+COMMAND = Command(
+    name="whoami", summary="shows who you are here, and why you may speak to the agent.", group=Group.FACTS, run=show
+)

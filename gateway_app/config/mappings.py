@@ -6,6 +6,7 @@ They are kept as tuples of pairs, which nobody can change, and which a new confi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +18,9 @@ OVERRIDES_WORDS = "mapping of chat ids to `{model: …}`"
 PRICES_WORDS = "mapping of models to `{input: …, cached: …, output: …}`"
 PROMPTS_WORDS = "mapping of chat ids to texts"
 LONGEST_PROMPT = 8_000
-"""Characters of a chat's prompt: it is paid for with every message."""
+"""Characters of a chat's prompt, or a personality's: it is paid for with every message."""
+PERSONALITY = re.compile(r"[A-Za-z0-9_-]{1,32}")
+PERSONALITIES_WORDS = "mapping of names to texts"
 HOME_WORDS = "chat id, or a mapping `{chat_id: …, name: …, thread_id: …}`"
 HIGHEST_PRICE = 1_000_000
 """For a million tokens; a larger one is a mistake."""
@@ -55,6 +58,21 @@ def read_channel_prompts(value: Any) -> tuple[tuple[str, str], ...]:
             )
         found.append((chat, text.strip()))
     return tuple(found)
+
+
+def read_personalities(value: Any) -> tuple[tuple[str, str], ...]:
+    """Names, in lower case, with what the model is told where one is chosen."""
+    found = []
+    for name, text in _entries(value, PERSONALITIES_WORDS):
+        if not PERSONALITY.fullmatch(name) or name.lower() == "default":
+            raise Wrong("names of at most 32 letters, digits, - and _, and not `default`", found=repr(name)[:80])
+        if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_PROMPT or "\0" in text:
+            raise Wrong(
+                f"{PERSONALITIES_WORDS} of at most {LONGEST_PROMPT:,} characters",
+                found=f"{name!r} with {str(text)[:80]!r}",
+            )
+        found.append((name.lower(), text.strip()))
+    return tuple(dict(found).items())
 
 
 class Home(NamedTuple):
@@ -131,5 +149,6 @@ def _again(entry: tuple[Any, ...]) -> Any:
 
 ChannelOverrides = Annotated[tuple[tuple[str, str], ...], Kind(OVERRIDES_WORDS, read_channel_overrides)]
 ChannelPrompts = Annotated[tuple[tuple[str, str], ...], Kind(PROMPTS_WORDS, read_channel_prompts)]
+Personalities = Annotated[tuple[tuple[str, str], ...], Kind(PERSONALITIES_WORDS, read_personalities)]
 HomeChannel = Annotated[Home | None, Kind(HOME_WORDS, read_home_channel)]
 Prices = Annotated[tuple[Price, ...], Kind(PRICES_WORDS, read_prices)]

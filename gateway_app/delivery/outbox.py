@@ -6,6 +6,7 @@ lane, and taken one at a time from the lane's head (`taking_head`), which record
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,8 @@ class Draft:
     turn_id: int | None = None
     files: Sequence[MediaFile] = ()
     """Sent after the text, each as a part of its own. The platform must take files."""
+    buttons: str = ""
+    """As JSON: the label and the value of each button below the text's last part, where the platform has some."""
     is_secret: bool = False
     """The text is sealed while it waits, and erased when it was sent or given up."""
 
@@ -109,6 +112,7 @@ def enqueue(draft: Draft) -> None:
 
 def _inserting(draft: Draft, contents: list[tuple[str, int | None]], *, place: Bid) -> Statement:
     rows = []
+    last_text = sum(media_id is None for _, media_id in contents) - 1
     for number, (text, media_id) in enumerate(contents):
         lane_id, seq = lanes.place_of(place, back=len(contents) - 1 - number)
         rows.append(
@@ -116,11 +120,12 @@ def _inserting(draft: Draft, contents: list[tuple[str, int | None]], *, place: B
                 lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
                 draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
                 draft.turn_id, OutboundState.WAITING.value, 0, media_id,
+                draft.buttons if number == last_text else "",
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-        "is_sealed", "turn_id", "state", "attempts", "media_id",
+        "is_sealed", "turn_id", "state", "attempts", "media_id", "buttons",
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
 
@@ -142,7 +147,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes, is_sealed, media_id",
+        " unknown_outcomes, is_sealed, media_id, buttons",
         lane.values,
     )
 
@@ -152,11 +157,13 @@ def taken_head(rows: list[Row]) -> Head | None:
         return None
     (
         part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, media_id,
+        buttons,
     ) = rows[0]  # fmt: skip
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
         reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
         media_id=media_id,
+        buttons=tuple((label, value) for label, value in json.loads(buttons)) if buttons else (),
     )  # fmt: skip
     return Head(platform, part, bool(is_sealed))
 

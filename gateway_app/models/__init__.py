@@ -6,6 +6,7 @@ from .channel import Channel
 from .compression import Compression
 from .flush import MemoryFlush
 from .heartbeat import Heartbeat
+from .home import HomeChannel
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
@@ -14,6 +15,7 @@ from .memory import MemoryNote
 from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
 from .person import Person
+from .question import Question, ToolPermission
 from .rate import RateBucket
 from .session import Session, TranscriptMessage, Undo
 from .todo import TodoList
@@ -28,6 +30,7 @@ __all__ = [
     "Channel",
     "Compression",
     "Heartbeat",
+    "HomeChannel",
     "InboundMessage",
     "Lane",
     "Listener",
@@ -38,11 +41,13 @@ __all__ = [
     "PairingGuard",
     "PairingRequest",
     "Person",
+    "Question",
     "RateBucket",
     "SendGate",
     "Session",
     "TodoList",
     "ToolOutput",
+    "ToolPermission",
     "TranscriptMessage",
     "Turn",
     "TurnStep",

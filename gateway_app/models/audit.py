@@ -9,8 +9,10 @@ class Door(models.TextChoices):
     ADMIN = "admin", "admin"
     COMMAND_LINE = "command_line", "command line"
     CHAT = "chat", "chat"
+    BUTTON = "button", "button"
     CONFIGURATION = "configuration", "configuration"
     SYSTEM = "system", "system"
+    TIMEOUT = "timeout", "time-out"
 
 
 class AuditAction(models.TextChoices):
@@ -25,7 +27,12 @@ class AuditAction(models.TextChoices):
     RULE_REMOVED = "rule_removed", "rule removed"
     RULE_EXPIRED = "rule_expired", "rule expired"
     ROLE_CHANGED = "role_changed", "role changed"
+    TOOL_APPROVED = "tool_approved", "tool call approved"
+    TOOL_DENIED = "tool_denied", "tool call denied"
+    TOOL_EXPIRED = "tool_expired", "tool call not approved in time"
+    PERMISSION_REMOVED = "permission_removed", "tool permission removed"
     CONFIGURATION_CHANGED = "configuration_changed", "configuration changed"
+    HOME_CHANGED = "home_changed", "home channel changed"
 
 
 class AuditEntry(models.Model):

@@ -33,6 +33,9 @@ class OutboundPart(models.Model):
     thread_id = models.CharField(max_length=255, blank=True)
     reply_to = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message answered.")
     text = models.TextField()
+    buttons = models.TextField(
+        blank=True, db_default="", help_text="JSON: the label and the value of each button below the text."
+    )
     media = models.ForeignKey(
         "MediaFile",
         null=True,

@@ -48,6 +48,11 @@ class Session(models.Model):
     untold_reset = models.CharField(
         max_length=16, blank=True, db_default="", help_text="The reset by the clock that nobody was told of yet."
     )
+    overrides = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="What its people chose to be different in it: gateway_app.sessions.overrides.Overrides.",
+    )
     prompt = models.TextField(blank=True, db_default="", help_text="The system prompt, sent with every turn as it is.")
     prompt_hash = models.CharField(
         max_length=64, blank=True, db_default="", help_text="Of what the prompt was made from."

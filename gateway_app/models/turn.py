@@ -6,10 +6,15 @@ from django.db.models.functions import Now
 
 class TurnState(models.TextChoices):
     RUNNING = "running", "running"
+    PARKED = "parked", "waits for an answer"
     DONE = "done", "answered"
     FAILED = "failed", "answered with an error"
     STOPPED = "stopped", "stopped before its end"
     DEAD = "dead", "given up after its attempts"
+
+
+OPEN_TURN_STATES = (TurnState.RUNNING, TurnState.PARKED)
+"""Not ended; a session has one such turn at the most."""
 
 
 class StopReason(models.TextChoices):
@@ -54,7 +59,7 @@ class Turn(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["lane"], condition=models.Q(state="running"), name="turn_one_running_per_lane"
+                fields=["lane"], condition=models.Q(state__in=["running", "parked"]), name="turn_one_open_per_lane"
             )
         ]
         indexes = [

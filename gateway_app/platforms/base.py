@@ -50,6 +50,17 @@ class OutgoingFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ButtonPress:
+    """Somebody pressed a button below a message of ours. `value` is the button's; `source` is whoever pressed it."""
+
+    query_id: str
+    """What the platform calls the press, for an answer to it."""
+    source: SessionSource
+    value: str
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingPart:
     """One send: `text` fits the platform's limit; the same `idempotency_key` means the same part."""
 
@@ -64,6 +75,9 @@ class OutgoingPart:
     """This attempt's number, from 1."""
     unknown_outcomes: int
     """Earlier attempts that may have reached the platform."""
+    buttons: tuple[tuple[str, str], ...] = ()
+    """The label of each button below the text, and the value that a press of it brings back; the text says the same,
+    for platforms that have none."""
     media_id: int | None = None
     """The file that is sent instead of the text, which describes it."""
     file: OutgoingFile | None = None

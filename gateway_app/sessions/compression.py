@@ -21,6 +21,7 @@ from gateway_app.statements import Statement, execute
 from . import history, lineage
 from .history import Compressed, Message
 from .lineage import Part
+from .overrides import Overrides
 
 TABLE = Session._meta.db_table
 MOST_READ = 3
@@ -40,6 +41,8 @@ class Attempt(NamedTuple):
     """What the session starts from where it is a branch."""
     compressed: Compressed | None
     """How the older messages are given now."""
+    overrides: Overrides = Overrides()
+    """What the session's people chose to be different in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,16 @@ def begin(*, session_pk: int, seconds: float, is_asked: bool) -> tuple[Attempt, 
                 f"UPDATE {TABLE} SET compression_fence = compression_fence + 1,"
                 f" compression_lease_until = {clock.later()} WHERE id = %s"
                 f" AND (compression_lease_until IS NULL OR compression_lease_until <= {now}){patience}"
-                " RETURNING compression_fence, compression_id, prompt, inherited",
+                " RETURNING compression_fence, compression_id, prompt, inherited, overrides",
                 [seconds, session_pk],
             )
         )
         if not begun:
             return None
-        fence, compression_id, prompt, inherited = begun[0]
+        fence, compression_id, prompt, inherited, chosen = begun[0]
         row = Compression.objects.get(pk=compression_id) if compression_id else None
-        attempt = Attempt(session_pk, fence, prompt, lineage.read(inherited), compressed(row))
+        overrides = Overrides.from_json(chosen)
+        attempt = Attempt(session_pk, fence, prompt, lineage.read(inherited), compressed(row), overrides)
         return attempt, _material(attempt)
 
 

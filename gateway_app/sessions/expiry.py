@@ -41,7 +41,13 @@ def refresh(claim: Claim, session: OpenSession, *, platform: str, chat_type: str
         return session
     old = Session.objects.get(pk=session.pk)
     new = rotation.rotate(claim, session=old, reason=reason, by=CLOCK, is_untold=True)
-    return OpenSession(new.pk, new.session_id, untold_reset=reason, parent_session_id=old.session_id)
+    return OpenSession(
+        new.pk,
+        new.session_id,
+        untold_reset=reason,
+        parent_session_id=old.session_id,
+        overrides=session.overrides,
+    )
 
 
 def last_active(*, said_at: datetime | None, resumed_at: datetime | None) -> datetime | None:

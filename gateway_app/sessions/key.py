@@ -28,7 +28,8 @@ def session_key(source: SessionSource) -> str:
     """The session that a message of `source` belongs to: `agent:main:<platform>:<chat type>:<chat>[:tag=value…]`.
 
     A direct message is one session per chat; a group has one per person unless GROUP_SESSIONS_PER_USER is off;
-    a thread is shared by its people unless THREAD_SESSIONS_PER_USER is on.
+    a thread is shared by its people unless THREAD_SESSIONS_PER_USER is on. What is worked on in the background is one
+    person's, wherever.
     """
     parts = ["agent", "main", escape(source.platform), source.chat_type.value, escape(source.chat_id)]
     if source.thread_id:
@@ -37,11 +38,15 @@ def session_key(source: SessionSource) -> str:
         parts.append(f"user={escape(source.participant)}")
     if source.account:
         parts.append(f"account={escape(source.account)}")
+    if source.background:
+        parts.append(f"background={escape(source.background)}")
     return ":".join(parts)
 
 
 def is_per_user(source: SessionSource) -> bool:
     """Whether each person has their own session in this chat."""
+    if source.background:
+        return True
     if source.chat_type is ChatType.DM:
         return not source.chat_id
     if source.thread_id or source.chat_type is ChatType.THREAD:

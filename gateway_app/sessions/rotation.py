@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from gateway_app.lanes import Claim
 from gateway_app.models import MemoryFlush, Session, Turn
 from gateway_app.models.session import EndReason
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import OPEN_TURN_STATES
 
 from . import lineage
 from .lineage import Part
@@ -41,9 +41,10 @@ def rotate(
 ) -> Session:
     """Ends `session` and returns the one that is open now, for the same people in the same place.
 
-    `by` is a person's id, or CLOCK. `turn_id` is the turn that carries this out, `inherited` what a branch starts from,
-    and `compression_id` how the model gets that. With `is_untold` the next turn tells of the reset. Must run in a
-    transaction that holds the lane of `claim`. Raises `NotRotatable`.
+    What they chose with `sessions.overrides` stays chosen. `by` is a person's id, or CLOCK. `turn_id` is the turn that
+    carries this out, `inherited` what a branch starts from, and `compression_id` how the model gets that. With
+    `is_untold` the next turn tells of the reset. Must run in a transaction that holds the lane of `claim`. Raises
+    `NotRotatable`.
     """
     _end(claim, session=session, reason=reason, by=by, turn_id=turn_id)
     return Session.objects.create(
@@ -61,6 +62,7 @@ def rotate(
         inherited=lineage.written(inherited),
         compression_id=compression_id,
         untold_reset=reason if is_untold else "",
+        overrides=session.overrides,
     )
 
 
@@ -80,7 +82,7 @@ def switch(claim: Claim, *, session: Session, target: Session, by: str, turn_id:
 def _end(claim: Claim, *, session: Session, reason: EndReason, by: str, turn_id: int | None) -> None:
     if session.session_key != claim.key:
         raise NotRotatable(f"session {session.session_id} is not one of {claim.key}")
-    running = Turn.objects.filter(lane_id=claim.lane_id, state=TurnState.RUNNING).values_list("pk", flat=True)
+    running = Turn.objects.filter(lane_id=claim.lane_id, state__in=OPEN_TURN_STATES).values_list("pk", flat=True)
     if set(running) - {turn_id}:
         raise NotRotatable(f"a turn runs in session {session.session_id}")
     open_one = Session.objects.filter(pk=session.pk, ended_at=None)

@@ -18,11 +18,13 @@ from . import lineage
 from .history import Compressed
 from .key import is_shared, session_key
 from .lineage import Part
+from .overrides import Overrides
 from .source import SessionContext, SessionSource
 
 TABLE = Session._meta.db_table
 COMPRESSION = Compression._meta.db_table
 TRANSCRIPT = TranscriptMessage._meta.db_table
+NOTHING_CHOSEN = Overrides()
 
 
 def new_session_id() -> str:
@@ -46,6 +48,8 @@ class OpenSession(NamedTuple):
     prompt_hash: str = ""
     is_resting: bool = False
     """A compression is under way, or came to nothing a while ago."""
+    overrides: Overrides = NOTHING_CHOSEN
+    """What its people chose to be different in it."""
     compressed: Compressed | None = None
     resumed_at: datetime | None = None
     said_at: datetime | None = None
@@ -64,7 +68,7 @@ def reading_sessions(keys: Collection[str], *, for_turn: bool = False, with_ages
         now = clock.now()
         resting = f"(s.compression_lease_until > {now} OR s.compression_not_before > {now})"
         state = "c.id, c.head_until, c.last_message, c.pruned_until, c.summary"
-        more = f", s.prompt, s.prompt_hash, {resting}, {state}"
+        more = f", s.prompt, s.prompt_hash, {resting}, s.overrides, {state}"
         joined = f" LEFT JOIN {COMPRESSION} c ON c.id = s.compression_id"
         if with_ages:
             said = f"(SELECT created_at FROM {TRANSCRIPT} WHERE session_id = s.id ORDER BY id DESC LIMIT 1)"
@@ -85,12 +89,13 @@ def _found(rows: list[Row]) -> dict[str, OpenSession]:
 
 
 def _for_turn(
-    prompt: str = "", prompt_hash: str = "", is_resting: bool | None = None, *more: Any
-) -> tuple[str, str, bool, Compressed | None, *tuple[datetime | None, ...]]:
+    prompt: str = "", prompt_hash: str = "", is_resting: bool | None = None, chosen: Any = None, *more: Any
+) -> tuple[str, str, bool, Overrides, Compressed | None, *tuple[datetime | None, ...]]:
     width = len(Compressed._fields)
     compressed, ages = more[:width], more[width:]
     known = Compressed(*compressed) if compressed and compressed[0] else None
-    return prompt, prompt_hash, bool(is_resting), known, *map(clock.moment, ages)
+    overrides = Overrides.from_json(chosen) if chosen else NOTHING_CHOSEN
+    return prompt, prompt_hash, bool(is_resting), overrides, known, *map(clock.moment, ages)
 
 
 def opened_sessions(rows: list[Row], sources: Mapping[str, SessionSource]) -> dict[str, OpenSession]:

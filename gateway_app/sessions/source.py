@@ -31,6 +31,8 @@ class SessionSource:
     is_bot: bool = False
     is_mention: bool = False
     """The message addresses the agent: it names it, answers it, or is a command of its."""
+    background: str = ""
+    """The id of the work beside the conversation that it belongs to; put there by the gateway alone."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

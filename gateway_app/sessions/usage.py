@@ -23,23 +23,29 @@ class Usage:
     turns: int
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Of the prompts' tokens, those that the model's server had in its cache."""
+    cost_micros: int = 0
+    """In millionths of the prices' currency, of those turns whose cost is known."""
+    unpriced: int = 0
+    """Turns whose cost is not known."""
 
 
 def of_session(session: Session) -> Usage:
     """All turns of the session that asked a model."""
-    return _sum(Turn.objects.filter(session=session))
+    return sum_of(Turn.objects.filter(session=session))
 
 
 def today_of_session(session: Session, *, at: datetime, user_id: str) -> Usage:
     """The turns of one person in a session, today."""
     asked = InboundMessage.objects.filter(user_id=user_id, turn__session=session).values("turn_id")
-    return _sum(Turn.objects.filter(session=session, started_at__gte=midnight(at), pk__in=asked))
+    return sum_of(Turn.objects.filter(session=session, started_at__gte=midnight(at), pk__in=asked))
 
 
 def today_of_person(*, platform: str, user_id: str, at: datetime) -> Usage:
     """The turns in all conversations on a platform that are this person's alone, today."""
     own = Session.objects.filter(platform=platform, user_id=user_id).values("pk")
-    return _sum(Turn.objects.filter(session__in=own, started_at__gte=midnight(at)))
+    return sum_of(Turn.objects.filter(session__in=own, started_at__gte=midnight(at)))
 
 
 def midnight(at: datetime) -> datetime:
@@ -66,8 +72,21 @@ def waiting(*, session_key: str) -> int:
     return InboundMessage.objects.filter(state=InboundState.WAITING, **lane).count()
 
 
-def _sum(turns: QuerySet[Turn]) -> Usage:
+def sum_of(turns: QuerySet[Turn]) -> Usage:
+    """Those of the turns that asked a model, taken together."""
     found = turns.filter(ASKED).aggregate(
-        turns=Count("id"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens")
+        turns=Count("id"),
+        prompt=Sum("prompt_tokens"),
+        completion=Sum("completion_tokens"),
+        cached=Sum("cached_tokens"),
+        cost=Sum("cost_micros"),
+        unpriced=Count("id", filter=Q(cost_micros=None)),
     )
-    return Usage(found["turns"], found["prompt"] or 0, found["completion"] or 0)
+    return Usage(
+        turns=found["turns"],
+        prompt_tokens=found["prompt"] or 0,
+        completion_tokens=found["completion"] or 0,
+        cached_tokens=found["cached"] or 0,
+        cost_micros=found["cost"] or 0,
+        unpriced=found["unpriced"],
+    )

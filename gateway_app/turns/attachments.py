@@ -40,7 +40,7 @@ async def take_in(turn: OpenTurn, *, http: aiohttp.ClientSession) -> None:
     nothing but itself: the model and the person are told. Raises `LaneLost`.
     """
     config = live.config()
-    sees = vision.sees(models_for(turn.context, config)[0], config.media.vision_models)
+    sees = vision.sees(models_for(turn.context, config, turn.overrides)[0], config.media.vision_models)
     if any(message.attachments for message in turn.messages):
         await _gather_albums(turn, seconds=config.media.album_seconds)
         await _take_in(turn, sees=sees, config=config, http=http)

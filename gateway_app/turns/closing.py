@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway_app import clock, lanes, metrics
+from gateway_app import background, clock, lanes, metrics
 from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
@@ -54,7 +54,11 @@ class Outcome:
 
 
 class StopAsked(Exception):
-    """A person has stopped the turn, and knows it, while its outcome was on its way; nothing of that is written."""
+    """The turn was asked to stop while its outcome was on its way; nothing of that is written."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.label)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
         )
         is_released = lanes.held_or_released(turn.claim, held)
         if outcome.state is not TurnState.STOPPED and (StopReason.STOPPED,) in rest[-2]:
-            raise StopAsked
+            raise StopAsked(StopReason.STOPPED)  # the person knows that it was
         delivery, head = posting.outcome(rest[: len(posting.statements)])
         is_interrupted = outcome.state is TurnState.STOPPED and turn.stop is StopReason.INTERRUPTED
         interrupts = turn.interrupts + 1 if is_interrupted else 0
@@ -169,7 +173,7 @@ def _draft(turn: OpenTurn, text: str, *, files: Sequence[MediaFile]) -> outbox.D
         chat_id=context.chat_id,
         thread_id=context.thread_id,
         reply_to=turn.reply_to,
-        text=text,
+        text=background.labelled(turn.source, text),
         turn_id=turn.turn_id,
         files=files,
     )

@@ -172,7 +172,7 @@ async def _written(
         before=known.summary,
         longest=plan.summary_tokens,
         model=client(http),
-        models=(config.model.auxiliary,) if config.model.auxiliary else models_for(context, config),
+        models=(config.model.auxiliary,) if config.model.auxiliary else models_for(context, config, attempt.overrides),
         seconds=seconds,
     )
     count(reply)

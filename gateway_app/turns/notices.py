@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_app import doorbell, lanes
+from gateway_app import background, doorbell, lanes
 from gateway_app.delivery import outbox
 from gateway_app.models import Turn
 from gateway_app.models.turn import TurnState
@@ -21,6 +21,7 @@ def still_working(turn: OpenTurn, *, number: int, minutes: int) -> None:
         lanes.hold(turn.claim)
         if not Turn.objects.filter(pk=turn.turn_id, state=TurnState.RUNNING).exists():
             return  # the lane is still this worker's, for the session's next turn
+        text = f"I am still working on it{f' ({minutes} min so far)' if minutes else ''}."
         outbox.enqueue(
             outbox.Draft(
                 key=f"still/{turn.turn_id}/{turn.attempts}/{number}",
@@ -28,7 +29,7 @@ def still_working(turn: OpenTurn, *, number: int, minutes: int) -> None:
                 account=context.account,
                 chat_id=context.chat_id,
                 thread_id=context.thread_id,
-                text=f"I am still working on it{f' ({minutes} min so far)' if minutes else ''}.",
+                text=background.labelled(turn.source, text),
                 turn_id=turn.turn_id,
             )
         )

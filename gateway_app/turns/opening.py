@@ -1,4 +1,4 @@
-"""Opens a session's next turn: takes what waits, or takes over the turn that a dead worker left."""
+"""Opens a session's next turn: takes what waits, or takes over the turn that a dead worker left, or that was parked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.db import transaction
 
 from gateway_app import clock, lanes
 from gateway_app.agent import prompt, window
+from gateway_app.agent.asking import Answers
 from gateway_app.agent.prompt import Pinned
 from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation, invoked
@@ -23,15 +24,17 @@ from gateway_app.models import InboundMessage, Session, Turn
 from gateway_app.models.inbox import BusyMode, InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
+from gateway_app.questions import answering
 from gateway_app.sessions import compression, expiry, history, lineage, reset_policy, tokens
 from gateway_app.sessions.history import History
 from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.lineage import Part
+from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
-from . import journal
+from . import journal, resuming
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
@@ -90,6 +93,8 @@ class OpenTurn:
     """What this turn tells of."""
     inherited: tuple[Part, ...]
     """What a branch starts from."""
+    overrides: Overrides
+    """What the session's people chose to be different in it."""
     prompt: str
     """The session's system prompt; empty for a command."""
     room: int
@@ -112,6 +117,8 @@ class OpenTurn:
     """Images of the message, for a model that sees, as parts of a chat-completions message."""
     preface: list[str] = field(default_factory=list)
     """What people are told above the reply: what was understood of their voice, which file could not be had."""
+    answers: Answers = field(default_factory=dict)
+    """What people have answered in it: it was parked before."""
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -119,7 +126,10 @@ class OpenTurn:
 
 
 def claim_and_open(*, session_key: str) -> OpenTurn | None:
-    """Claims the session's lane and opens its next turn; nothing where another worker has it or nothing waits."""
+    """Claims the session's lane and opens its next turn.
+
+    Nothing where another worker has it, nothing waits, or its turn waits for an answer.
+    """
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
     with transaction.atomic():
         won, found, sessions = execute(
@@ -237,7 +247,7 @@ def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
     pinned = Pinned(session.prompt, session.prompt_hash)
-    prompted = pinned if waiting[0].invocation else prompt.of(waiting[-1].source, pinned=pinned)
+    prompted = pinned if waiting[0].invocation else _prompt(waiting[-1].source, pinned, session.overrides)
     started, _, transcript, *_ = execute(
         insert(
             Turn,
@@ -247,7 +257,7 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
         ),
         Statement(
             f"UPDATE {INBOX} SET state = %s,"
-            f" turn_id = (SELECT id FROM {TURN} WHERE lane_id = %s AND state = 'running')"
+            f" turn_id = (SELECT id FROM {TURN} WHERE lane_id = %s AND state IN ('running', 'parked'))"
             f" WHERE id IN ({', '.join(['%s'] * len(waiting))})",
             [InboundState.RUNNING.value, claim.lane_id, *(message.row_id for message in waiting)],
         ),
@@ -267,6 +277,10 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
     if turn.reset and turn.reset.notice:
         _give_notice(turn, turn.reset.notice)
     return turn
+
+
+def _prompt(source: SessionSource, pinned: Pinned, overrides: Overrides) -> Pinned:
+    return prompt.of(source, pinned=pinned, personality=overrides.personality)
 
 
 def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
@@ -292,20 +306,26 @@ def _give_notice(turn: OpenTurn, text: str) -> None:
     )
 
 
-def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn:
+def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTurn | None:
     turn = Turn.objects.select_related("session__parent", "session__compression").get(pk=turn_id)
-    turn.attempts += 1
-    turn.save(update_fields=["attempts"])
+    if turn.state != TurnState.PARKED:
+        turn.attempts += 1
+    elif (until := resuming.go_on(turn)) is not None:
+        lanes.release(claim, wake_at=until)
+        return None
+    turn.save(update_fields=["attempts", "state"])
     # What the turn was begun with is what it goes on with; only a session of before prompts were kept has none.
     row = turn.session
+    overrides = Overrides.from_json(row.overrides)
     session = OpenSession(
         row.pk,
         row.session_id,
         lineage.read(row.inherited),
         row.untold_reset,
         row.parent.session_id if row.parent else "",
-        prompt=row.prompt or prompt.of(waiting[-1].source, pinned=Pinned()).text,
+        prompt=row.prompt or _prompt(waiting[-1].source, Pinned(), overrides).text,
         prompt_hash=row.prompt_hash,
+        overrides=overrides,
         compressed=compression.compressed(row.compression),
     )
     reading = history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed)
@@ -319,6 +339,7 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
         transcript=execute(reading)[0],
     )
     opened.interrupts = turn.interrupts
+    opened.answers = answering.answers_of(turn_id)
     if turn.stop and opened.obeys(StopReason(turn.stop)):
         opened.stop = StopReason(turn.stop)
     opened.seen_tail = -1  # what the dead worker had not looked for may join yet
@@ -355,6 +376,7 @@ def _opened(
         reply_to=newest.message_id,
         reset=None if invocation or not session.untold_reset else _reset(session, newest.source),
         inherited=session.inherited,
+        overrides=session.overrides,
         prompt=session.prompt,
         room=room,
         history=history.fitting(found, budget=room - tokens.estimate(asked), compressed=session.compressed),

@@ -37,7 +37,8 @@ async def shown(
     """While the block runs the chat shows that somebody is at it. Yields what shows the reply so far, if anything."""
     typing = asyncio.create_task(_type(platform, turn, http=http))
     try:
-        yield _Streamer(platform, turn).show if platform.is_streamed else None
+        # A page shows one reply being written at a time: that of the conversation.
+        yield _Streamer(platform, turn).show if platform.is_streamed and not turn.source.background else None
     finally:
         typing.cancel()
 

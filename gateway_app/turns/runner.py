@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +18,7 @@ from django.db import Error as DatabaseError
 
 from gateway_app import metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
+from gateway_app.agent.asking import Parked
 from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelError, client
 from gateway_app.agent.results import Result
@@ -29,8 +32,9 @@ from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
 from gateway_app.media import vision
-from gateway_app.models.turn import StopReason, TurnState
+from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.platforms import registry as platforms
+from gateway_app.questions import deciding, permissions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
@@ -38,12 +42,15 @@ from gateway_app.worker.leases import keeper
 from . import attachments, compression, enclosures, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .opening import OpenTurn, claim_and_open, give_up_early
+from .parking import park
 from .stop_watch import stop_watch
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+COMMAND = "command"
+"""Stands for a call's id in the journal of a turn that runs a command."""
 GIVEN_UP = (
     "I am sorry: I tried to answer this several times and something went wrong inside the gateway each time."
     " The message is kept for the operator."
@@ -118,12 +125,16 @@ async def _run_session(
 async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     started = time.monotonic()
     try:
+        if turn.answers:
+            await in_database(deciding.audit, turn.claim, turn_id=turn.turn_id)
         outcome = await _outcome(turn, http=http)
         try:
+            if isinstance(outcome, Parked):
+                return await record_in_database(park, turn, outcome)
             closed = await record_in_database(close, turn, outcome)
-        except StopAsked:
-            turn.stop = StopReason.STOPPED
-            said = outcome.reply if outcome.state is TurnState.DONE else ""
+        except StopAsked as asked:
+            turn.stop = asked.reason
+            said = outcome.reply if isinstance(outcome, Outcome) and outcome.state is TurnState.DONE else ""
             outcome = _stopped(turn, said=said)
             closed = await record_in_database(close, turn, outcome)
     except LaneLost:
@@ -143,7 +154,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
     return dataclasses.replace(closed, is_long=compression.is_due(turn, outcome))
 
 
-async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
+async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome | Parked:
     if turn.stop:
         return _stopped(turn)
     if turn.attempts > settings.TURN_MAX_ATTEMPTS:
@@ -154,11 +165,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         async with asyncio.timeout(settings.TURN_TIMEOUT_SECONDS) as limit:
             with stop_watch.watching(turn, limit):
                 if turn.invocation:
-                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source)
+                    begin = functools.partial(_begin, turn)
+                    answer = await run_command(turn.invocation, context=turn.context, source=turn.source, begin=begin)
                     if isinstance(answer, str):
                         return Outcome(state=TurnState.DONE, reply=answer)
                     return Outcome(state=TurnState.DONE, effect=answer)
                 conversation = await _converse(turn, http=http)
+    except Parked as parked:
+        return parked
     except ModelError as error:
         metrics.MODEL_FAILURES.labels(kind=error.kind.value).inc()
         log.error("Turn %s of session %s: model error %s", turn.turn_id, turn.claim.key, error)
@@ -189,6 +203,14 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome:
         **_used(conversation.usage),
     )
     return await enclosures.enclosed(turn, outcome, http=http)
+
+
+async def _begin(turn: OpenTurn) -> bool:
+    """Journals that the turn's command does now what it must not do twice; false where that was journaled before."""
+    if turn.steps:
+        return False
+    await _to_its_end(_record(turn, [journal.Step(StepKind.TOOL_STARTED, {"tool_call_id": COMMAND})], []))
+    return True
 
 
 def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
@@ -230,6 +252,10 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         is_shorter = await compression.compress_for(turn, http=http, is_needed=True)
         return turn.history.messages if is_shorter else None
 
+    async def permit(tools: AbstractSet[str]) -> AbstractSet[str]:
+        session_id = turn.context.session_id
+        return await in_database(permissions.permitted, turn.source, session_id=session_id, tools=tools)
+
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as show:
         await attachments.take_in(turn, http=http)
@@ -240,7 +266,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             assert show
             await show(text)
 
-        models = models_for(turn.context, live.config())
+        models = models_for(turn.context, live.config(), turn.overrides)
         agent = AIAgent(
             model=client(http),
             models=models,
@@ -248,11 +274,15 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             context=turn.context,
             record=record,
             commit=commit,
+            turn_id=turn.turn_id,
             prompt=turn.prompt,
+            effort=turn.overrides.reasoning_effort,
             on_text=on_text if show else None,
             join=join,
             compress=compress,
             seeing=[model for model in models if vision.sees(model, live.config().media.vision_models)],
+            answers=turn.answers,
+            permit=permit,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         if turn.history.is_cut and not turn.is_resting and not turn.steps:

@@ -1,7 +1,8 @@
-"""Asks a running turn to stop. The turn's row is the request; the worker that runs it looks, whichever it is.
+"""Asks a running or parked turn to stop. The turn's row is the request; the worker that runs it looks, whichever it is.
 
 A message in the mode `interrupt` asks in the transaction that accepts it, `/stop` in the transaction that accepts the
 command. Both hold the session's lane by then, so that each turn is either still running, or closed before they look.
+A parked turn has no worker: it stops when its session is rung for, which whoever accepts either of them does.
 """
 
 from __future__ import annotations
@@ -45,13 +46,14 @@ def ask(*, session_key: str, by: SessionSource, before: int) -> Asked:
     stopped, running = execute(
         Statement(
             f"UPDATE {TURN} SET stop = %s, stop_by = %s, stop_asked_at = {clock.now()}"
-            f" WHERE lane_id = ({_lane(session_key).sql}) AND state = 'running' AND stop <> %s RETURNING id",
+            f" WHERE lane_id = ({_lane(session_key).sql}) AND state IN ('running', 'parked') AND stop <> %s"
+            " RETURNING id",
             [
                 StopReason.STOPPED.value, by.user_id, *_lane(session_key).values, StopReason.STOPPED.value,
             ],
         ),
         Statement(
-            f"SELECT id FROM {TURN} WHERE lane_id = ({_lane(session_key).sql}) AND state = 'running'",
+            f"SELECT id FROM {TURN} WHERE lane_id = ({_lane(session_key).sql}) AND state IN ('running', 'parked')",
             _lane(session_key).values,
         ),
     )  # fmt: skip
@@ -80,7 +82,7 @@ def interrupting(*, session_key: str, user_id: str, after: int) -> Statement:
     lane = _lane(session_key)
     return Statement(
         f"UPDATE {TURN} SET stop = %s, stop_by = %s, stop_asked_at = {clock.now()}"
-        f" WHERE lane_id = ({lane.sql}) AND state = 'running' AND stop = '' AND interrupts < %s"
+        f" WHERE lane_id = ({lane.sql}) AND state IN ('running', 'parked') AND stop = '' AND interrupts < %s"
         f" AND EXISTS (SELECT 1 FROM {INBOX} asked WHERE asked.turn_id = {TURN}.id AND asked.user_id = %s)"
         f" AND EXISTS (SELECT 1 FROM {INBOX} came WHERE came.lane_id = {TURN}.lane_id AND came.seq > %s"
         " AND came.state = 'waiting' AND came.busy_mode = %s AND came.user_id = %s)",

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
+import json
 import threading
 import time
 from collections import Counter
@@ -28,8 +30,12 @@ from tests.peers.telegram_requests import (
     PARAMETERS,
     BadCall,
     check_action,
+    check_markup,
+    check_notice,
     check_text,
+    read_commands,
     read_parameters,
+    read_scope,
     result,
     whole_number,
 )
@@ -64,6 +70,10 @@ class TelegramPeer(FileCalls, PeerServer):
         self._counts: Counter[str] = Counter()
         self._calls: list[dict[str, Any]] = []
         self._poll: Poll | None = None
+        self._menus: dict[str, list[dict[str, str]]] = {}
+        self._query_numbers = itertools.count(1)
+        self._queries: dict[str, str] = {}
+        """Presses that were not answered yet, with nothing, and those that were, with what was shown."""
 
     # --- What happens in the chats --------------------------------------------------------------------------
 
@@ -76,6 +86,19 @@ class TelegramPeer(FileCalls, PeerServer):
         """The same, not pushed yet."""
         with self._lock:
             return self._chats.text_update(text, **fields)
+
+    def push_press(self, data: str, *, message_id: int, chat_id: int = 501, user_id: int = 501) -> int:
+        """A person presses a button below a message of the bot's. Returns the update's number."""
+        with self._lock:
+            (message,) = [
+                found
+                for found in self._chats.messages
+                if (found["chat_id"], found["message_id"]) == (chat_id, message_id)
+            ]
+            query_id = f"query{next(self._query_numbers)}"
+            self._queries[query_id] = ""
+            update = self._chats.press_update(data, message=message, user_id=user_id, query_id=query_id)
+            return self.push(update)
 
     def push(self, body: dict[str, Any] | bytes, *, number: int | None = None, is_late: bool = False) -> int:
         """Queues any update; see `Updates.push`."""
@@ -124,6 +147,12 @@ class TelegramPeer(FileCalls, PeerServer):
         with self._lock:
             return [dict(call) for call in self._calls if method in ("", call["method"])]
 
+    def menu(self, kind: str = "default", **fields: int) -> list[str] | None:
+        """The names of the commands that are set for a scope, such as `menu("chat", chat_id=5)`; None for none."""
+        with self._lock:
+            found = self._menus.get(json.dumps({"type": kind, **fields}, sort_keys=True))
+        return None if found is None else [command["command"] for command in found]
+
     @property
     def stats(self) -> dict[str, Any]:
         with self._lock:
@@ -139,6 +168,11 @@ class TelegramPeer(FileCalls, PeerServer):
                 "polling": self._poll is not None,
                 **{name: self._counts[name] for name in ("polls", "conflicts", "refused", "downloads")},
             }
+
+    def notices(self) -> list[str]:
+        """What was shown to whoever pressed a button, in order."""
+        with self._lock:
+            return [text for text in self._queries.values() if text]
 
     def wait(self, until: Callable[[TelegramPeer], object], *, seconds: float = 20, what: str = "") -> None:
         """Waits until `until(peer)` is true; raises AssertionError with what was seen after `seconds`."""
@@ -258,6 +292,7 @@ class TelegramPeer(FileCalls, PeerServer):
         with self._lock:
             chat = self._chat(parameters)
             shown = check_text(parameters)
+            check_markup(parameters)
             reply = parameters.get("reply_parameters") or {}
             if reply and not (reply.get("message_id") in chat.message_ids or reply.get("allow_sending_without_reply")):
                 raise BadCall("Bad Request: message to be replied not found")
@@ -273,12 +308,54 @@ class TelegramPeer(FileCalls, PeerServer):
             }
         )
 
+    async def _answerCallbackQuery(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            query_id = str(parameters.get("callback_query_id"))
+            if self._queries.get(query_id, "answered"):
+                raise BadCall("Bad Request: query is too old and response timeout expired or query ID is invalid")
+            check_notice(parameters)
+            self._queries[query_id] = str(parameters.get("text") or " ")
+        return result(True)
+
+    async def _editMessageReplyMarkup(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            chat = self._chat(parameters)
+            wanted = whole_number(parameters, "message_id", default=0, least=1, most=2**53)
+            for message in self._chats.messages:
+                if (message["chat_id"], message["message_id"]) == (chat.chat_id, wanted):
+                    rows = check_markup(parameters)
+                    if rows == message["buttons"]:
+                        raise BadCall("Bad Request: message is not modified")
+                    message["buttons"] = rows
+                    return result({"message_id": wanted, "chat": {"id": chat.chat_id, "type": chat.kind}, "date": 1})
+        raise BadCall("Bad Request: message to edit not found")
+
     async def _sendChatAction(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
             chat = self._chat(parameters)
             check_action(parameters)
             self._chats.typing[chat.chat_id] += 1
         return result(True)
+
+    async def _getMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            return result(self._menus.get(self._scope(parameters), []))
+
+    async def _setMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus[self._scope(parameters)] = read_commands(parameters)
+        return result(True)
+
+    async def _deleteMyCommands(self, parameters: dict[str, Any]) -> bytes:
+        with self._lock:
+            self._menus.pop(self._scope(parameters), None)
+        return result(True)
+
+    def _scope(self, parameters: dict[str, Any]) -> str:
+        scope = read_scope(parameters)
+        if "chat_id" in scope:
+            self._chat({"chat_id": scope["chat_id"]})
+        return json.dumps(scope, sort_keys=True)
 
     def _chat(self, parameters: dict[str, Any]) -> Chat:
         """The chat of a call. A bot may write only where somebody has written to it."""
@@ -304,6 +381,7 @@ class TelegramPeer(FileCalls, PeerServer):
                 found = await request.json()
                 numbers = [self.push_text(**text) for text in found.get("texts", [])]
                 numbers += [self.push(body) for body in found.get("updates", [])]
+                numbers += [self.push_press(**press) for press in found.get("presses", [])]
                 numbers += [self.push(body.encode()) for body in found.get("raw", [])]
                 return web.json_response({"update_ids": numbers})
             case "POST", "fault":

@@ -102,8 +102,8 @@ class Chats:
         self.known: dict[int, Chat] = {}
         self.messages: list[dict[str, Any]] = []
         """What the bot sent: `chat_id`, `thread_id`, `message_id`, `text` (as sent), `shown`, `entities`, `reply_to`,
-        `caption`, `at`, for a file `method`, `file_name` and `bytes`, and `answered`, which is off where the connection
-        was dropped afterwards."""
+        `buttons` (as they are now), `caption`, `at`, for a file `method`, `file_name` and `bytes`, and `answered`,
+        which is off where the connection was dropped afterwards."""
         self.files: dict[str, bytes] = {}
         """What people sent, by file id."""
         self._last_file = 0
@@ -171,6 +171,22 @@ class Chats:
         del update["message"]["text"]
         return update
 
+    def press_update(self, data: str, *, message: dict[str, Any], user_id: int, query_id: str) -> dict[str, Any]:
+        """An update as Telegram makes it of a person's press of a button below `message`, which the bot sent."""
+        chat = self.known[message["chat_id"]]
+        below: dict[str, Any] = {
+            "message_id": message["message_id"],
+            "from": {"id": 123456, "is_bot": True, "first_name": "Hermes"},
+            "chat": {"id": chat.chat_id, "type": chat.kind},
+            "date": int(message["at"]),
+            "text": message["shown"],
+        }
+        if message["thread_id"]:
+            below |= {"message_thread_id": message["thread_id"], "is_topic_message": True}
+        sender = {"id": user_id, "is_bot": False, "first_name": "Ann", "language_code": "en"}
+        query = {"id": query_id, "from": sender, "message": below, "chat_instance": "1", "data": data}
+        return {"callback_query": query}
+
     def record(self, *, chat: Chat, parameters: dict[str, Any], shown: str) -> dict[str, Any]:
         message = {
             "chat_id": chat.chat_id,
@@ -182,6 +198,7 @@ class Chats:
             "parse_mode": parameters.get("parse_mode"),
             "reply_to": (parameters.get("reply_parameters") or {}).get("message_id"),
             "caption": parameters.get("caption", ""),
+            "buttons": (parameters.get("reply_markup") or {}).get("inline_keyboard", []),
             "at": time.time(),
             "answered": False,
         }

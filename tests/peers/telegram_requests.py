@@ -13,16 +13,36 @@ from aiohttp import web
 from tests.peers.forms import read_form
 
 TEXT_LIMIT = 4096
+LONGEST_DATA = 64
+"""Bytes of a button's `callback_data`."""
+LONGEST_NOTICE = 200
+"""Characters of an answer to a press."""
 ACTIONS = frozenset({"typing", "upload_photo", "upload_document", "choose_sticker", "find_location", "record_voice"})
 ENTITY_TYPES = frozenset({"bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote"})
 TAGS = frozenset({"b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "code", "pre", "a", "blockquote", "span"})
-COMPLEX = frozenset({"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup"})
+COMPLEX = frozenset(
+    {"entities", "reply_parameters", "link_preview_options", "allowed_updates", "reply_markup", "commands", "scope"}
+)
 """Parameters that a form carries as JSON text."""
 
 FILE_PARAMETERS = {"sendPhoto": "photo", "sendDocument": "document", "sendVoice": "voice", "sendAudio": "audio"}
 SENDING = frozenset({"chat_id", "message_thread_id", "caption", "reply_parameters", "disable_notification"})
 
+SCOPES = {
+    "default": frozenset[str](),
+    "all_private_chats": frozenset[str](),
+    "all_group_chats": frozenset[str](),
+    "all_chat_administrators": frozenset[str](),
+    "chat": frozenset({"chat_id"}),
+    "chat_administrators": frozenset({"chat_id"}),
+    "chat_member": frozenset({"chat_id", "user_id"}),
+}
+MOST_COMMANDS = 100
+
 PARAMETERS: dict[str, frozenset[str]] = {
+    "getMyCommands": frozenset({"scope", "language_code"}),
+    "setMyCommands": frozenset({"commands", "scope", "language_code"}),
+    "deleteMyCommands": frozenset({"scope", "language_code"}),
     "getMe": frozenset[str](),
     "deleteWebhook": frozenset({"drop_pending_updates"}),
     "getUpdates": frozenset({"offset", "limit", "timeout", "allowed_updates"}),
@@ -38,10 +58,13 @@ PARAMETERS: dict[str, frozenset[str]] = {
             "reply_parameters",
             "disable_notification",
             "protect_content",
+            "reply_markup",
         }
     ),
     "getFile": frozenset({"file_id"}),
     **{method: SENDING | {parameter} for method, parameter in FILE_PARAMETERS.items()},
+    "answerCallbackQuery": frozenset({"callback_query_id", "text", "show_alert"}),
+    "editMessageReplyMarkup": frozenset({"chat_id", "message_id", "reply_markup"}),
 }
 
 
@@ -111,6 +134,29 @@ def check_text(parameters: dict[str, Any]) -> str:
     return text
 
 
+def check_markup(parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of an inline keyboard. Raises `BadCall` for one that Telegram does not take."""
+    markup = parameters.get("reply_markup") or {"inline_keyboard": []}
+    if not isinstance(markup, dict) or not isinstance(rows := markup.get("inline_keyboard"), list):
+        raise BadCall("Bad Request: object expected as reply markup")
+    for row in rows:
+        if not isinstance(row, list) or not row:
+            raise BadCall('Bad Request: field "inline_keyboard" must be an Array of Arrays')
+        for button in row:
+            match button:
+                case {"text": str(text), "callback_data": str(data), **rest} if text.strip() and not rest:
+                    if not 1 <= len(data.encode()) <= LONGEST_DATA:
+                        raise BadCall("Bad Request: BUTTON_DATA_INVALID")
+                case _:
+                    raise BadCall("Bad Request: can't parse inline keyboard button")
+    return rows
+
+
+def check_notice(parameters: dict[str, Any]) -> None:
+    if len(str(parameters.get("text", ""))) > LONGEST_NOTICE:
+        raise BadCall("Bad Request: MESSAGE_TOO_LONG")
+
+
 def check_action(parameters: dict[str, Any]) -> None:
     if parameters.get("action") not in ACTIONS:
         raise BadCall("Bad Request: wrong parameter action in request")
@@ -118,6 +164,35 @@ def check_action(parameters: dict[str, Any]) -> None:
 
 def result(found: Any) -> bytes:
     return json.dumps({"ok": True, "result": found}).encode()
+
+
+def read_scope(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Whom a call about commands is about. Raises `BadCall`."""
+    scope = parameters.get("scope", {"type": "default"})
+    if not isinstance(scope, dict) or scope.get("type") not in SCOPES:
+        raise BadCall("Bad Request: can't parse BotCommandScope: unsupported scope type")
+    if scope.keys() - {"type"} != SCOPES[scope["type"]]:
+        raise BadCall("Bad Request: can't parse BotCommandScope: wrong fields")
+    return scope
+
+
+def read_commands(parameters: dict[str, Any]) -> list[dict[str, str]]:
+    """The commands of a call of setMyCommands. Raises `BadCall`."""
+    commands = parameters.get("commands")
+    if not isinstance(commands, list):
+        raise BadCall("Bad Request: can't parse commands JSON object")
+    if len(commands) > MOST_COMMANDS:
+        raise BadCall("Bad Request: BOT_COMMANDS_TOO_MUCH")
+    for command in commands:
+        if not isinstance(command, dict) or set(command) != {"command", "description"}:
+            raise BadCall("Bad Request: can't parse BotCommand")
+        if not re.fullmatch(r"[a-z0-9_]{1,32}", str(command["command"])):
+            raise BadCall("Bad Request: BOT_COMMAND_INVALID")
+        if not 1 <= len(str(command["description"])) <= 256:
+            raise BadCall("Bad Request: BOT_COMMAND_DESCRIPTION_INVALID")
+    if len({command["command"] for command in commands}) < len(commands):
+        raise BadCall("Bad Request: BOT_COMMAND_INVALID")
+    return commands
 
 
 def utf16(text: str) -> bytes:

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import TransactionTestCase
 from django.utils import timezone
 
+from gateway_app import homes
 from gateway_app.access import configuration, pairing, roles, rules, strangers
 from gateway_app.access.audit import Actor, verify
 from gateway_app.models import AccessRule, AuditEntry, PairingGuard, PairingRequest
@@ -101,7 +103,12 @@ class PathTests(TransactionTestCase):
                 AuditAction.CONFIGURATION_CHANGED,
                 lambda: configuration.note(changed, host="a"),
             ),
+            ("an admin makes a chat the home channel", AuditAction.HOME_CHANGED, self._home),
         ]
+
+    def _home(self) -> None:
+        with transaction.atomic():
+            homes.choose(make_source(), by=ANN)
 
     def _superuser(self) -> None:
         User.objects.create_superuser("eve")

@@ -198,7 +198,10 @@ class SwitchTests(SimpleTestCase):
         return set(tools.registry(dataclasses.replace(pipeline.context(), platform=platform)).names)
 
     def test_without_a_word_about_it_all_tools_are_there(self) -> None:
-        everything = {"current_time", "memory", "session_search", "todo", "tool_output", "web_fetch"}
+        everything = {
+            *("clarify", "current_time", "memory", "send_message", "session_search", "todo", "tool_output"),
+            "web_fetch",
+        }
         self.assertEqual(self.names(), everything)
         self.assertEqual(self.names("recording"), everything)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
-from gateway_app.agent.registry import Registry
+from gateway_app.agent.registry import Registry, Tool
 from gateway_app.config import live
 from gateway_app.config.schema import Config
 from gateway_app.mcp import pool
 from gateway_app.mcp.naming import is_named
 from gateway_app.sessions.source import SessionContext
 
-from . import current_time, memory, session_search, todo, tool_output, web_fetch
+from . import clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch
 
 ALL = "*"
 
@@ -28,34 +29,60 @@ def registry(context: SessionContext) -> Registry:
     """
     config = live.config()
     platform = context.platform
-    found = _only(switched_on(platform, config))
-    of_servers = [
-        tool
+    names = switched_on(platform, config)
+    of_servers = tuple(
+        _ruled(tool, _asks(tool, config))
         for tool in pool.tools_for(context, config)
-        # Nobody can be asked for an approval yet, so that what needs one is not run.
-        if is_on(tool.name, platform, config) and not tool.needs_approval
-    ]
-    return found.joined(of_servers) if of_servers else found
+        if is_on(tool.name, platform, config)
+    )
+    return _put_together(names, needing_approval(names, config), of_servers)
+
+
+def needing_approval(names: frozenset[str], config: Config) -> frozenset[str]:
+    """Those of the gateway's own tools that run only where the person approves the call."""
+    if config.approvals.mode == "off" or not config.approvals.tools:
+        return frozenset()
+    return frozenset(name for name in names if is_named(name, config.approvals.tools))
+
+
+def _asks(tool: Tool, config: Config) -> bool:
+    """Whether a server's tool runs only where the person approves the call."""
+    return config.approvals.mode != "off" and (tool.needs_approval or is_named(tool.name, config.approvals.tools))
+
+
+@functools.lru_cache(maxsize=1024)
+def _ruled(tool: Tool, asks: bool) -> Tool:
+    """The tool, asked about or not; the same object each time."""
+    return tool if asks == tool.needs_approval else dataclasses.replace(tool, needs_approval=asks)
 
 
 def switched_on(platform: str, config: Config) -> frozenset[str]:
     """The names of the gateway's own tools that are switched on for a platform."""
-    return frozenset(name for name in shipped().names if is_on(name, platform, config))
+    for_config, found = _switched_on.get(platform, (None, frozenset()))
+    if for_config is not config:
+        found = frozenset(name for name in shipped().names if is_on(name, platform, config))
+        _switched_on[platform] = (config, found)
+    return found
+
+
+_switched_on: dict[str, tuple[Config | None, frozenset[str]]] = {}
+"""By platform, as worked out for a configuration: every turn asks for it several times."""
 
 
 def is_on(name: str, platform: str, config: Config) -> bool:
     """Whether the tool `name` is switched on for a platform."""
     named = config.agents.platforms[platform].tools if platform in config.agents.platforms else (ALL,)
-    return is_named(name, named) and not is_named(name, config.tools.disabled)
+    return is_named(name, named) and not is_named(name, (*config.tools.disabled, *config.approvals.deny))
 
 
 @functools.cache
 def shipped() -> Registry:
     """All tools of this process."""
-    modules = (current_time, memory, session_search, todo, tool_output, web_fetch)
+    modules = (clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch)
     return Registry(module.TOOL for module in modules)
 
 
 @functools.lru_cache(maxsize=32)
-def _only(names: frozenset[str]) -> Registry:
-    return shipped().only(names)
+def _put_together(names: frozenset[str], asking: frozenset[str], of_servers: tuple[Tool, ...]) -> Registry:
+    """The gateway's tools `names`, and those of servers. Made once, as is what its schemas cost."""
+    return shipped().only(names).needing_approval(asking).joined(of_servers)

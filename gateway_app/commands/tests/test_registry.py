@@ -45,7 +45,9 @@ class RegistryTests(SimpleTestCase):
 
     def test_what_reaches_into_a_running_turn_and_what_explains_it_waits_for_none(self) -> None:
         found = [command.name for command in shipped().commands if command.is_control]
-        self.assertEqual(found, ["help", "queue", "status", "steer", "stop"])
+        self.assertEqual(
+            found, ["approve", "background", "commands", "deny", "help", "queue", "status", "steer", "stop"]
+        )
 
     def test_a_command_is_listed_only_where_it_works_and_to_whom_may_run_it(self) -> None:
         private = Command(name="pair", summary="pairs.", run=say_nothing, scopes=frozenset({Scope.DM}))

@@ -11,6 +11,7 @@ from gateway_app.config.setting import Section
 
 from .access import Access, Limits
 from .agent import Agents
+from .approvals import Approvals
 from .context import Compression, Privacy
 from .display import Display
 from .fleet import Fleet
@@ -20,6 +21,7 @@ from .media import Media, SpeechToText, TextToSpeech
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
+from .quick import QuickCommands
 from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
@@ -46,6 +48,7 @@ class Config(Section):
     turns: Turns
     model: Model
     tools: Tools
+    approvals: Approvals
     mcp: Mcp
     media: Media
     stt: SpeechToText
@@ -59,6 +62,7 @@ class Config(Section):
     platforms: Platforms
     access: Access
     agents: Agents
+    quick: QuickCommands
     limits: Limits
     display: Display
     fleet: Fleet

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway_app.config.kinds import Text, Words
-from gateway_app.config.mappings import ChannelOverrides, ChannelPrompts, HomeChannel
+from gateway_app.config.mappings import ChannelOverrides, ChannelPrompts, HomeChannel, Personalities
 from gateway_app.config.setting import Section, setting
 
 
@@ -28,7 +28,13 @@ class PlatformAgent(Section):
 
 
 class Agents(Section):
-    """The agent, as far as platforms differ."""
+    """The agent: as whom it can answer, and how platforms differ."""
 
+    key = "agent"
+    heading = "The agent"
+
+    personalities: Personalities = setting("HERMES_PERSONALITIES", (), is_live=True)
+    """What the model is told beside who it is where people choose it for their conversation with /personality, by names
+    of your choice: `{pirate: "Speak like a pirate."}`."""
     platforms: Mapping[str, PlatformAgent]
     """By the platform's name."""

@@ -35,6 +35,8 @@ class Model(Section):
     """The model's name as its server knows it."""
     fallbacks: Words = setting("HERMES_MODEL_FALLBACKS", ())
     """Models tried in order when HERMES_MODEL fails in a way another model may not."""
+    allowed: Words = setting("HERMES_MODEL_ALLOWED", (), is_live=True)
+    """Further models that people may choose for their conversation with /model, by name."""
     auxiliary: Text = setting("HERMES_MODEL_AUXILIARY", is_live=True)
     """The model that sums up long conversations, a small and quick one. Empty: the one that answers."""
     timeout_seconds: Number = setting("HERMES_MODEL_TIMEOUT_SECONDS", 120, least=0.1)

@@ -19,6 +19,9 @@ class Sessions(Section):
         "HERMES_HISTORY_MAX_MESSAGES", 200, key="sessions.history_max_messages", least=1
     )
     """Most messages of history sent with a turn, however short; the token budget usually ends it earlier."""
+    background_max: Whole = setting("HERMES_BACKGROUND_MAX", 5, key="sessions.background_max", is_live=True)
+    """Requests of one person that are worked on beside a conversation at once. Each takes a place in the workers, and
+    money. 0: none."""
     timezone: TimeZone = setting("HERMES_TIMEZONE", "UTC", is_live=True)
     """Where a day begins and ends, for the daily reset and for what was used today."""
 

@@ -53,6 +53,8 @@ def source_of_terminal(*, conversation: str) -> SessionSource:
 async def ask(text: str, *, source: SessionSource) -> Answer:
     """Puts `text` through the inbox and runs its turn here; waits where a worker of the fleet was faster.
 
+    A question of the agent's is an answer, too: what is said next goes on from it.
+
     Raises `NotAllowed`, and `django.db.Error` where the database is out of reach.
     """
     decision = await in_database(gatekeeper.decide, source)
@@ -65,7 +67,8 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
         while True:
             await run_session(context, http=http_session())
             row = await in_database(_row, event.event_id)
-            if row.state not in OPEN_STATES:
+            is_asked = row.turn is not None and row.turn.state == TurnState.PARKED
+            if row.state not in OPEN_STATES or is_asked:
                 break
             await asyncio.sleep(POLL_SECONDS)
     finally:
@@ -73,7 +76,7 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
     texts = await in_database(outbox.fetch, platform="cli", account="", chat_id=source.chat_id)
     # A control command is answered without a turn.
     answered = row.state == InboundState.DONE and (row.turn is None or row.turn.state == TurnState.DONE)
-    return Answer(texts, answered and not accepted.refused)
+    return Answer(texts, is_asked or (answered and not accepted.refused))
 
 
 def _row(event_id: str) -> InboundMessage:

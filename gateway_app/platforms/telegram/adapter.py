@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 from collections.abc import Callable
@@ -96,12 +97,19 @@ class Adapter(Platform):
             log.debug("Telegram did not show typing in chat %s: %s", context.chat_id, error)
 
     def prepare_to_listen(self) -> None:
-        importlib.import_module(f"{__package__}.polling")
+        for name in ("polling", "menu"):
+            importlib.import_module(f"{__package__}.{name}")
 
     async def listen(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:
+        from .menu import keep_menu
         from .polling import Poller
 
-        await Poller(lease=lease, http=http).run()
+        menu = asyncio.create_task(keep_menu(lease=lease, http=http), name="menu")
+        try:
+            await Poller(lease=lease, http=http).run()
+        finally:
+            menu.cancel()
+            await asyncio.gather(menu, return_exceptions=True)
 
 
 def _upload(file: OutgoingFile, method: files.Method) -> api.Upload:
@@ -123,6 +131,9 @@ def _message(part: OutgoingPart) -> dict[str, Any]:
         message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
         if text.entities:
             message["entities"] = text.entities
+    if part.buttons:
+        rows = [[{"text": label, "callback_data": value}] for label, value in part.buttons]
+        message["reply_markup"] = {"inline_keyboard": rows}
     # In a direct chat it is plain what is answered; groups and channels have negative numbers, or names.
     if part.reply_to.isdecimal() and not part.chat_id.isdecimal():
         message["reply_parameters"] = {"message_id": int(part.reply_to), "allow_sending_without_reply": True}
@@ -147,6 +158,8 @@ def _mend(message: dict[str, Any], part: OutgoingPart, error: api.ApiError) -> b
     if "entit" in words and message.pop("entities", None):
         message["text"] = REPETITION + part.text if part.unknown_outcomes else part.text
         return True
+    if ("button" in words or "keyboard" in words or "markup" in words) and message.pop("reply_markup", None):
+        return True  # the text says how to answer, too
     if "thread not found" in words or "topic" in words:
         # The topic is gone: the answer is shown in the chat itself rather than lost.
         return message.pop("message_thread_id", None) is not None

@@ -14,12 +14,13 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from gateway_app import metrics
-from gateway_app.platforms.base import InboundEvent, UnreadableEvent
+from gateway_app.platforms.base import ButtonPress, InboundEvent, UnreadableEvent
 from gateway_app.platforms.lease import ListenerLease
 from gateway_app.platforms.listening import backoff
 from gateway_app.platforms.receiving import receive
 
 from . import api, reading
+from .pressing import Presses
 from .reading import Bot
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,16 @@ class Poller:
         self._polled_at = 0.0
         self._has_more = False
         self._albums: deque[str] = deque(maxlen=ALBUMS)
+        self._presses = Presses(lease=lease, http=http)
 
     async def run(self) -> None:
         """Raises `LeaseLost` once the lease is gone; every other trouble is reported, waited out and tried again."""
+        try:
+            await self._run()
+        finally:
+            self._presses.close()
+
+    async def _run(self) -> None:
         while True:
             self._lease.check()
             try:
@@ -123,6 +131,9 @@ class Poller:
         unreadable = [event for event in found if isinstance(event, UnreadableEvent)]
         if events or unreadable:
             await receive(events, unreadable=unreadable, lease=self._lease)
+        for press in found:
+            if isinstance(press, ButtonPress):
+                await self._presses.take(press)
         if ignored := found.count(None):
             metrics.ACCEPTED.labels(platform="telegram", outcome="ignored").inc(ignored)
         if numbered:

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
 from gateway_app.media.attachment import Attachment, Kind, clean_name
-from gateway_app.platforms.base import InboundEvent, UnreadableEvent
+from gateway_app.platforms.base import ButtonPress, InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
 
-KINDS = ("message", "channel_post")
+PRESS = "callback_query"
+KINDS = ("message", "channel_post", PRESS)
 """The updates that are asked for. Edits and all else that happens in chats are none of them."""
 
 READ_REPLY_FIELDS = frozenset({"message_id", "date", "chat", "from"})
@@ -110,8 +111,8 @@ def addressed_albums(updates: Sequence[object], *, bot: Bot) -> set[str]:
     return found
 
 
-def read(raw: object, *, bot: Bot, albums: Collection[str] = ()) -> InboundEvent | UnreadableEvent | None:
-    """The event in one update; None for what is not meant for the bot. Never raises.
+def read(raw: object, *, bot: Bot, albums: Collection[str] = ()) -> InboundEvent | ButtonPress | UnreadableEvent | None:
+    """The event, or the press of a button, in one update; None for what is not meant for the bot. Never raises.
 
     `albums` are those that address the bot by another of their pictures.
     """
@@ -122,6 +123,8 @@ def read(raw: object, *, bot: Bot, albums: Collection[str] = ()) -> InboundEvent
     if kind is None:
         return None
     try:
+        if kind == PRESS:
+            return _read_press(raw[kind], bot=bot)
         return _read_message(raw[kind], event_id=str(number), bot=bot, albums=albums)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -162,6 +165,19 @@ def _read_message(
     files = _files(raw) if message.text is None else ()
     message_id = str(message.message_id)
     return InboundEvent(event_id=event_id, source=source, text=text, message_id=message_id, attachments=files)
+
+
+def _read_press(raw: Any, *, bot: Bot) -> ButtonPress | None:
+    """A press of a button below a message of the bot's, in the chat where it stands; others are none of ours."""
+    match raw:
+        case {"id": str(query_id), "from": dict(sender), "message": dict(below), "data": str(value)}:
+            # Whoever pressed, in the place of the message; its own author is the bot.
+            place = {name: found for name, found in below.items() if name not in ("from", "sender_chat")}
+            message = _validated({**place, "from": sender})
+            source = _source(message, account=bot.account) if message.chat.type in CHAT_TYPES else None
+            if source:
+                return ButtonPress(query_id=query_id, source=source, value=value, message_id=str(message.message_id))
+    return None
 
 
 def _validated(raw: Any) -> Message:

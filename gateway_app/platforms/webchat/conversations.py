@@ -20,13 +20,16 @@ from gateway_app.media.attachment import Attachment
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
-from gateway_app.models.turn import TurnState
+from gateway_app.models.turn import OPEN_TURN_STATES, TurnState
 from gateway_app.platforms.base import InboundEvent
+from gateway_app.questions import pressing
+from gateway_app.questions.pressing import Pressed
 from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 
 from . import attached
+from .asked import Asked, asked_in
 
 LISTED = 200
 """Conversations in the list; older ones keep their address."""
@@ -78,6 +81,8 @@ class News:
     running: int
     """The turn that is being worked on, 0 where there is none."""
     is_complete: bool
+    asked: list[Asked]
+    """What the conversation's turns ask and asked, as far as the page is to know; see `news`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,11 @@ def post(user: User, chat_id: str, *, client_id: str, text: str, attachments: tu
     return Posted(inbound_item(row), str(conversation), accepted.rings, accepted.chats)
 
 
+def press(user: User, chat_id: str, *, value: str) -> Pressed:
+    """Takes the press of a button in the conversation. Raises `DoesNotExist` as `owned` does."""
+    return pressing.press(value, source=source_of(user, owned(user, chat_id)))
+
+
 def title_from(text: str) -> str:
     """The beginning of the first line, cut between words."""
     line = " ".join(text.strip().partition("\n")[0].split())
@@ -208,7 +218,8 @@ def newest_page(chat_id: str) -> tuple[Page, News]:
         .first()
     )
     cursor = Cursor(first_open - 1 if first_open else ends.inbound, ends.outbound)
-    return shown, News([], cursor, _running(inbound), is_complete=True)
+    running, _ = _open_turn(inbound)
+    return shown, News([], cursor, running, is_complete=True, asked=asked_in(inbound))
 
 
 def page(chat_id: str, *, before: Cursor) -> Page:
@@ -226,8 +237,11 @@ def page(chat_id: str, *, before: Cursor) -> Page:
     )
 
 
-def news(chat_id: str, *, after: Cursor) -> News:
-    """What a page that has `after` lacks: new messages, and those that were not final then."""
+def news(chat_id: str, *, after: Cursor, is_asked: bool = False) -> News:
+    """What a page that has `after` lacks: new messages, and those that were not final then.
+
+    Questions are looked for only where a turn waits with one, or the page says that one `is_asked` as far as it knows.
+    """
     inbound, outbound = _lanes(chat_id)
     rows = list(
         InboundMessage.objects.filter(lane_id=inbound, seq__gt=after.inbound)
@@ -246,7 +260,9 @@ def news(chat_id: str, *, after: Cursor) -> News:
         settled = row["seq"]
     cursor = Cursor(settled, parts[-1]["seq"] if parts else after.outbound)
     is_complete = len(parts) < NEWS_MESSAGES and (len(rows) < NEWS_MESSAGES or settled == after.inbound)
-    return News(_sorted(rows, parts), cursor, _running(inbound), is_complete)
+    running, is_parked = _open_turn(inbound)
+    asked = asked_in(inbound) if is_parked or is_asked else []
+    return News(_sorted(rows, parts), cursor, running, is_complete, asked)
 
 
 INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state", "attachments")
@@ -303,6 +319,10 @@ def _tail(model: type[InboundMessage] | type[OutboundPart], lane_id: int) -> int
     return model.objects.filter(lane_id=lane_id).aggregate(tail=Max("seq"))["tail"] or 0
 
 
-def _running(lane_id: int) -> int:
-    running = Turn.objects.filter(lane_id=lane_id, state=TurnState.RUNNING).values_list("pk", flat=True).first()
-    return running or 0
+def _open_turn(lane_id: int) -> tuple[int, bool]:
+    """The turn that is being worked on, 0 where there is none, and whether one waits for the person."""
+    found = Turn.objects.filter(lane_id=lane_id, state__in=OPEN_TURN_STATES).values_list("pk", "state").first()
+    if found is None:
+        return 0, False
+    turn_id, state = found
+    return (0, True) if state == TurnState.PARKED else (turn_id, False)

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from gateway_app.worker.database import in_database
 
 from . import conversations
+from .asked import Asked
 from .conversations import Cursor, News
 from .hub import Channel, hub
 
@@ -59,7 +60,7 @@ async def _read(view: View, channel: Channel, chat_id: str) -> AsyncIterator[byt
     while not is_complete:
         view.seen(channel)
         try:
-            news = await in_database(conversations.news, chat_id, after=view.cursor)
+            news = await in_database(conversations.news, chat_id, after=view.cursor, is_asked=view.is_asked)
         except DatabaseError:
             if not view.is_troubled:
                 view.is_troubled = True
@@ -84,6 +85,9 @@ class View:
         self._open: dict[str, str] = {}
         """The state last sent of each message that may still change."""
         self._partial = (0, "")
+        self._asked: list[Asked] = []
+        self.is_asked = True
+        """As far as the page knows, a turn waits for the person."""
 
     def wants(self, channel: Channel) -> bool:
         """Whether the channel says that the database has something new: it rang, or shows an unknown turn's reply."""
@@ -102,14 +106,18 @@ class View:
     def update(self, news: News) -> bytes:
         """The event for what is new, empty where nothing is."""
         items = [item for item in news.items if self._open.get(item["id"]) != item.get("state", "sent")]
-        is_new = bool(items) or news.running != self._running or self.is_troubled
+        is_new = bool(items) or news.running != self._running or self.is_troubled or news.asked != self._asked
+        self._asked, self.is_asked = news.asked, any(each["state"] == "pending" for each in news.asked)
         self._open = {
             item["id"]: item["state"]
             for item in news.items
             if item["from"] == "you" and item["seq"] > news.cursor.inbound
         }
         self.cursor, self._running, self.is_troubled = news.cursor, news.running, False
-        return encoded("update", {"items": items, "running": news.running}, event_id=news.cursor) if is_new else b""
+        if not is_new:
+            return b""
+        data = {"items": items, "running": news.running, "asked": news.asked}
+        return encoded("update", data, event_id=news.cursor)
 
     def partial(self, channel: Channel) -> bytes:
         """The event that brings the running turn's reply up to date, empty where it is."""

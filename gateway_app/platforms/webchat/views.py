@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 DATABASE_IS_AWAY = "The gateway cannot reach its database at the moment, so this was not taken. Please try again soon."
 NO_SUCH_CONVERSATION = "There is no such conversation of yours."
+LONGEST_VALUE = 64
+"""Characters of a button's value."""
 NO_SUCH_FILE = "There is no such file in this conversation, or it is not kept any more."
 SIGNED_OUT = "You are signed out; nothing was taken."
 
@@ -123,6 +125,7 @@ def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpRe
         "hasEarlier": newest.has_earlier,
         "cursor": str(news.cursor),
         "running": news.running,
+        "asked": news.asked,
         "isAllowed": is_allowed,
         "maxChars": settings.INBOX_MAX_CHARS,
         "ticket": files.ticket(user),
@@ -223,6 +226,20 @@ async def media(request: HttpRequest, *, user: User, chat_id: str, reference: st
         return await files.response(found, wanted=request.headers.get("Range", ""))
     except files.NotFound:
         return error(NO_SUCH_FILE, status=404)
+
+
+@require_POST
+@call
+async def press(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
+    """Takes the press of a button below a question, `{"value": …}`, and says what came of it."""
+    value = body(request).get("value")
+    if not isinstance(value, str) or len(value) > LONGEST_VALUE:
+        raise BadRequest("No button is named.")
+    pressed = await in_database(conversations.press, user, chat_id, value=value)
+    stream.publisher().put(stream.key(chat_id), stream.CHANGED)
+    if pressed.rings:
+        in_background(asyncio.to_thread(doorbell.ring, pressed.rings))
+    return JsonResponse({"text": pressed.text.replace("`", "")}, status=200 if pressed.is_settled else 409)
 
 
 @require_POST

@@ -3,6 +3,7 @@
 import { Attachments } from "./attachments.js";
 import { Composer, forgetDrafts } from "./composer.js";
 import { Feed } from "./feed.js";
+import { presser } from "./questions.js";
 import { Thread } from "./thread.js";
 
 const at = (id) => document.getElementById(id);
@@ -22,6 +23,7 @@ const thread = new Thread({
   empty: at("empty"),
   announce,
   base,
+  press: presser({ url: `${base}press`, token, announce }),
 });
 thread.update(state, { isSilent: true });
 thread.follow();

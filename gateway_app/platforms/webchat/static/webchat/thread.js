@@ -2,6 +2,7 @@
 
 import { fileNodes } from "./attachments.js";
 import { element, render } from "./markdown.js";
+import { showQuestion } from "./questions.js";
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
@@ -21,10 +22,13 @@ const PATIENCE_MS = 10_000;
 const NEAR_END_PX = 120;
 
 export class Thread {
-  /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end. */
-  constructor({ list, scroller, jump, empty, announce, base }) {
-    Object.assign(this, { list, scroller, jump, empty, announce, base });
+  /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end;
+   * `press` takes the value of a question's button, `base` begins the addresses of files. */
+  constructor({ list, scroller, jump, empty, announce, press, base }) {
+    Object.assign(this, { list, scroller, jump, empty, announce, press, base });
     this.items = new Map();
+    this.asked = new Map();
+    this.isAsking = false;
     this.running = 0;
     this.draft = { turn: 0, text: "" };
     this.draftNode = null;
@@ -37,8 +41,12 @@ export class Thread {
   }
 
   /** Shows messages of the database and which turn is running; what is shown already is brought up to date. */
-  update({ items, running }, { isSilent = false } = {}) {
+  update({ items, running, asked }, { isSilent = false } = {}) {
+    for (const question of asked ?? []) this.asked.set(question.item, question);
+    this.isAsking = [...this.asked.values()].some(({ state }) => state === "pending");
     for (const item of items) this.put(item, isSilent);
+    for (const question of asked ?? []) this.showAsked(question.item);
+    if (asked) for (const { item, node } of this.items.values()) if (OPEN.has(item.state)) this.showState(node, item);
     if (running !== undefined) this.running = running;
     if (this.draft.turn && this.draft.turn !== this.running) this.dropDraft();
     this.showActivity();
@@ -84,8 +92,14 @@ export class Thread {
     this.fill(node, item);
     this.items.set(item.id, { item, node });
     this.place(node, item);
+    this.showAsked(item.id);
     this.empty.hidden = true;
     if (item.from === "agent" && !isSilent) this.announce(`Hermes: ${item.text || item.files.map((file) => file.name).join(", ")}`);
+  }
+
+  showAsked(id) {
+    const [found, question] = [this.items.get(id), this.asked.get(id)];
+    if (found && question) showQuestion(found.node, question, this.press);
   }
 
   messageNode(from) {
@@ -118,7 +132,8 @@ export class Thread {
   showState(node, item) {
     const footer = node.querySelector("footer");
     footer.querySelector(".state")?.remove();
-    const text = item.state === "waiting" && this.running === 0 ? "Accepted" : (STATES[item.state] ?? item.state);
+    let text = item.state === "waiting" && this.running === 0 ? "Accepted" : (STATES[item.state] ?? item.state);
+    if (item.state === "running" && this.isAsking) text = "Waits for you";
     footer.append(element("span", `state ${item.state}`, text));
   }
 
@@ -176,7 +191,7 @@ export class Thread {
 
   /** The sign that an answer is due: three dots, with words where it takes long. */
   showActivity() {
-    const isDue = this.isWaiting() && !this.draft.text;
+    const isDue = this.isWaiting() && !this.draft.text && !this.isAsking;
     if (!isDue) {
       this.activity?.remove();
       this.activity = null;

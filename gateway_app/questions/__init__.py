@@ -1,0 +1,1 @@
+"""What a parked turn asks a person: approvals of tool calls, and what they meant."""
