@@ -21,7 +21,8 @@ from gateway_app.statements import Statement, execute
 from gateway_app.worker.database import in_database
 
 from . import compression
-from .opening import OpenTurn, Waiting, said, waiting_of_albums
+from .opening import OpenTurn
+from .waiting import Waiting, of_albums, said
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ async def _gather_albums(turn: OpenTurn, *, seconds: float) -> None:
 def _take_albums(turn: OpenTurn, albums: Collection[str]) -> int:
     with lanes.fenced(turn.claim):
         lanes.hold(turn.claim)
-        found = waiting_of_albums(turn, albums)
+        found = of_albums(albums, lane_id=turn.claim.lane_id, participant=turn.source.participant)
         if found:
             execute(
                 Statement(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -16,18 +12,16 @@ from gateway_app.agent import prompt, window
 from gateway_app.agent.asking import Answers
 from gateway_app.agent.prompt import Pinned
 from gateway_app.agent.tools import registry as tool_registry
-from gateway_app.commands.invocation import Invocation, invoked
+from gateway_app.commands.invocation import Invocation
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.media.attachment import Attachment
 from gateway_app.models import InboundMessage, Session, Turn
-from gateway_app.models.inbox import BusyMode, InboundState
+from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
 from gateway_app.questions import answering
 from gateway_app.sessions import compression, expiry, history, lineage, reset_policy, tokens
 from gateway_app.sessions.history import History
-from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.lineage import Part
 from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
@@ -35,31 +29,11 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from . import journal, resuming
+from .waiting import COLUMNS, Waiting, collected, read, said
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
-COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, attachments, turn_id"
-"""Of a message, for `_waiting()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One open message of the lane."""
-
-    row_id: int
-    source: SessionSource
-    text: str
-    message_id: str
-    mode: BusyMode
-    accepted_at: datetime | str | None = None
-    """As the database has it."""
-    attachments: tuple[Attachment, ...] = ()
-
-    @property
-    def invocation(self) -> Invocation | None:
-        """The command that the message is, if it is one."""
-        return invoked(self.text, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +150,11 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: in
         return None
     # A turn that was left goes first, also where an operator has put an older message back before its own.
     unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
-    waiting = [_waiting(row) for row in found if row[-1] == unfinished]
+    waiting = [read(row) for row in found if row[-1] == unfinished]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
     session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
-    taken = _collected(waiting)
+    taken = collected(waiting)
     if not taken[0].invocation:
         session = _refreshed(claim, session, first=taken[0])
     return _start(claim, waiting=taken, session=session, interrupts=interrupts)
@@ -191,58 +165,6 @@ def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSes
     at = clock.moment(first.accepted_at)
     kind = first.source.chat_type.value
     return expiry.refresh(claim, session, platform=first.source.platform, chat_type=kind, at=at) if at else session
-
-
-def _waiting(row: Row) -> Waiting:
-    row_id, source, text, message_id, mode, accepted_at, attachments, _ = row
-    origin = SessionSource.from_json(json.loads(source))
-    files = tuple(map(Attachment.from_json, json.loads(attachments))) if attachments else ()
-    return Waiting(row_id, origin, text, message_id, BusyMode(mode), accepted_at, files)
-
-
-def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
-    """What the lane's next turn would take of what came `before` this place, where no turn runs."""
-    (found,) = execute(
-        Statement(
-            f"SELECT {COLUMNS} FROM {INBOX}"
-            f" WHERE lane_id = ({lane.sql}) AND state = 'waiting' AND seq < %s ORDER BY seq",
-            [*lane.values, before],
-        )
-    )
-    return _collected([_waiting(row) for row in found]) if found else []
-
-
-def waiting_of_albums(turn: OpenTurn, albums: Collection[str]) -> list[Waiting]:
-    """What else has come of these albums, which the turn shows a part of."""
-    (found,) = execute(
-        Statement(
-            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND attachments IS NOT NULL"
-            " ORDER BY seq",
-            [turn.claim.lane_id],
-        )
-    )
-    who = turn.source.participant
-    waiting = [message for message in map(_waiting, found) if message.source.participant == who]
-    return [message for message in waiting if any(each.album in albums for each in message.attachments)]
-
-
-def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
-    """The messages in the mode `steer` of whoever the turn answers, up to one with files, of which they may speak.
-
-    A command is a turn of its own also there.
-    """
-    (found,) = execute(
-        Statement(
-            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s"
-            f" AND NOT EXISTS (SELECT 1 FROM {INBOX} other WHERE other.lane_id = {INBOX}.lane_id"
-            f" AND other.state = 'waiting' AND other.seq < {INBOX}.seq AND other.attachments IS NOT NULL)"
-            " ORDER BY seq",
-            [turn.claim.lane_id, BusyMode.STEER.value],
-        )
-    )
-    waiting = [_waiting(row) for row in found]
-    who = turn.source.participant
-    return [message for message in waiting if message.source.participant == who and not message.invocation]
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
@@ -392,31 +314,6 @@ def _reset(session: OpenSession, source: SessionSource) -> Reset:
     reason = session.untold_reset
     told = reset_policy.notice(policy, reason=reason, session_id=session.parent_session_id) if policy.notify else ""
     return Reset(reset_policy.note(policy, reason=reason), told)
-
-
-def _collected(waiting: list[Waiting]) -> list[Waiting]:
-    """What the next turn takes: a command or a queued message by itself, or all that waits, up to one of these or
-    another person's message.
-
-    One person's request never runs under another's identity, also where several write in one session.
-    """
-    first, *rest = waiting
-    if _is_alone(first):
-        return [first]
-    who = first.source.participant
-    more = itertools.takewhile(lambda message: message.source.participant == who and not _is_alone(message), rest)
-    return [first, *more]
-
-
-def _is_alone(message: Waiting) -> bool:
-    return message.mode is BusyMode.QUEUE or message.invocation is not None
-
-
-def said(message: Waiting) -> str:
-    """The message as the model gets it."""
-    if not is_shared(message.source):
-        return message.text
-    return f"[{prompt.sender(message.source)}] {message.text}"
 
 
 def give_up_early(turn: OpenTurn, *, wait: float) -> None:

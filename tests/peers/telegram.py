@@ -24,6 +24,7 @@ from aiohttp import web
 
 from tests.peers.serving import PeerServer
 from tests.peers.telegram_chats import Chat, Chats, Update, Updates
+from tests.peers.telegram_control import control
 from tests.peers.telegram_faults import Fault, Faults
 from tests.peers.telegram_files import FileCalls
 from tests.peers.telegram_requests import (
@@ -189,7 +190,7 @@ class TelegramPeer(FileCalls, PeerServer):
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         _, first, *rest = request.path.split("/")
         if first == "_":
-            return await self._control(request, "/".join(rest))
+            return await control(self, request, "/".join(rest))
         if first == "file":
             return await self._download(request, *rest)
         method = next((name for name in PARAMETERS if [name.lower()] == [word.lower() for word in rest]), "")
@@ -373,29 +374,6 @@ class TelegramPeer(FileCalls, PeerServer):
         with self._lock:
             if self._poll and self.loop:
                 self.loop.call_soon_threadsafe(self._poll.news.set)
-
-    async def _control(self, request: web.BaseRequest, what: str) -> web.Response:
-        since = int(request.query.get("since", 0))
-        match request.method, what:
-            case "POST", "push":
-                found = await request.json()
-                numbers = [self.push_text(**text) for text in found.get("texts", [])]
-                numbers += [self.push(body) for body in found.get("updates", [])]
-                numbers += [self.push_press(**press) for press in found.get("presses", [])]
-                numbers += [self.push(body.encode()) for body in found.get("raw", [])]
-                return web.json_response({"update_ids": numbers})
-            case "POST", "fault":
-                found = await request.json()
-                self.clear_faults() if found.get("clear") else self.fault(**found)
-                return web.json_response({})
-            case "GET", "stats":
-                return web.json_response(self.stats)
-            case "GET", "messages":
-                found = [message | {"bytes": len(message.get("bytes", b""))} for message in self.messages(since=since)]
-                return web.json_response(found)
-            case "GET", "updates":
-                return web.json_response(self.updates(since=since))
-        return web.json_response({"error": f"nothing at /_/{what}"}, status=404)
 
 
 def main() -> None:
