@@ -233,6 +233,10 @@ class Failures(TelegramMediaCase):
             self.telegram.push_file("document", b"x" * 2000, file_size=10)  # what is claimed is not believed
             self.take()
             self.assert_told("it has more than 1000 bytes, the most that I take")
+        with configured(media={"person_max_bytes": 1000}):
+            self.telegram.push_file("document", b"x" * 2000)
+            self.take()
+            self.assert_told("you have sent me more files lately than I can keep at once")
         self.telegram.push_file("video", bytes(21 * 1024 * 1024))
         self.take()
         self.assert_told("Telegram gives bots files of 20 MB at most")
@@ -241,7 +245,7 @@ class Failures(TelegramMediaCase):
         self.take()
         self.assert_told("it broke off on its way from Telegram")
         self.telegram.push_file("photo", media.PNG)
-        self.telegram.file_paths["file-6"] = "../../secrets/token"
+        self.telegram.file_paths["file-7"] = "../../secrets/token"
         self.take()
         self.assert_told("Telegram does not say where it is")
         self.assertFalse(MediaFile.objects.exists())

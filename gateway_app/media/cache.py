@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from django.core.files import File
 from django.core.files.storage import Storage, storages
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -103,6 +103,13 @@ def reference_for(origin: str, *, session_key: str) -> str:
 def find(reference: str, *, session_key: str) -> MediaFile | None:
     """The file, where it is one of these sessions'; whether its bytes are still there is another question."""
     return MediaFile.objects.filter(reference=reference, session_key=session_key).first()
+
+
+def check_room(size: int, *, platform: str, user_id: str) -> None:
+    """Raises `MediaProblem` where a file of `size` bytes is more than one person's files may take together."""
+    kept = MediaFile.objects.filter(platform=platform, user_id=user_id, removed_at__isnull=True)
+    if (kept.aggregate(sum=Sum("size"))["sum"] or 0) + size > live.config().media.person_max_bytes:
+        raise MediaProblem("you have sent me more files lately than I can keep at once")
 
 
 def is_kept(found: MediaFile) -> bool:

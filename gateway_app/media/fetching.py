@@ -45,6 +45,7 @@ async def fetch(attachment: Attachment, *, context: SessionContext, http: aiohtt
                 )
         except TimeoutError:
             raise MediaProblem("it took too long to fetch") from None
+        await in_database(cache.check_room, spool.size, platform=context.platform, user_id=context.user_id)
         return await kept(spool, origin=origin, context=context, name=attachment.name, is_voice=is_voice)
 
 

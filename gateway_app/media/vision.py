@@ -82,14 +82,14 @@ def with_images(message: dict[str, Any], images: Sequence[dict[str, Any]]) -> di
 
 
 def has_images(messages: Iterable[Mapping[str, Any]]) -> bool:
-    return any(isinstance(message["content"], list) for message in messages)
+    return any(isinstance(message.get("content"), list) for message in messages)
 
 
 def without_images(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same for a model that does not see."""
     return [
         message | {"content": "\n\n".join(each.get("text", UNSEEN) for each in message["content"])}
-        if isinstance(message["content"], list)
+        if isinstance(message.get("content"), list)
         else message
         for message in messages
     ]

@@ -28,6 +28,9 @@ class MediaFile(models.Model):
         constraints = [models.UniqueConstraint(fields=["reference"], name="media_reference_once")]
         indexes = [
             models.Index(fields=["expires_at"], condition=models.Q(removed_at__isnull=True), name="media_kept"),
+            models.Index(
+                fields=["platform", "user_id"], condition=models.Q(removed_at__isnull=True), name="media_of_person"
+            ),
         ]
 
     def __str__(self) -> str:

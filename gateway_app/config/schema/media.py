@@ -40,6 +40,8 @@ class Media(Section):
     """Another storage of Django's, by its class. Any but the default one takes its options from its own settings."""
     max_bytes: Whole = setting("HERMES_MEDIA_MAX_BYTES", 128 * MIB, least=1, is_live=True)
     """Largest file that is taken from a person or sent to one. Telegram lets bots fetch 20 MB and send 50 MB."""
+    person_max_bytes: Whole = setting("HERMES_MEDIA_PERSON_MAX_BYTES", 1024 * MIB, least=1, is_live=True)
+    """Most that is kept of one person's files; those that come beyond it are not taken until older ones are let go."""
     keep_hours: Number = setting("HERMES_MEDIA_KEEP_HOURS", 24, least=0.01, is_live=True)
     """How long a file is kept after it came. What was said about it stays in the conversation."""
     fetch_seconds: Number = setting("HERMES_MEDIA_FETCH_SECONDS", 60, least=0.1, is_live=True)

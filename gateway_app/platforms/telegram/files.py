@@ -38,13 +38,13 @@ class Method(NamedTuple):
 
 DOCUMENT = Method("sendDocument", "document")
 PHOTO = Method("sendPhoto", "photo")
+SOUNDS = (Kind.VOICE, Kind.AUDIO)
 METHODS = {
     (Kind.IMAGE, "image/jpeg"): PHOTO,
     (Kind.IMAGE, "image/png"): PHOTO,
     (Kind.IMAGE, "image/webp"): PHOTO,
     (Kind.VOICE, "audio/ogg"): Method("sendVoice", "voice"),
-    (Kind.AUDIO, "audio/mpeg"): Method("sendAudio", "audio"),
-    (Kind.AUDIO, "audio/mp4"): Method("sendAudio", "audio"),
+    **{(kind, sound): Method("sendAudio", "audio") for kind in SOUNDS for sound in ("audio/mpeg", "audio/mp4")},
 }
 """What Telegram shows by itself; all else is a document."""
 

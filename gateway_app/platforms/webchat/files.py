@@ -54,34 +54,30 @@ def body_limit(ticket: str) -> int | None:
     return int(live.config().media.max_bytes) + SPARE_BYTES
 
 
-async def upload(
-    user: User, conversation: WebConversation, *, upload_id: str, name: str, is_voice: bool, stream: Any
-) -> MediaFile:
+async def upload(user: User, conversation: WebConversation, *, upload_id: str, name: str, stream: Any) -> MediaFile:
     """Keeps what is uploaded. The same `upload_id` again is the same file. Raises `Denied` and `MediaProblem`."""
     decision = await in_database(decision_for, user)
     if not decision.is_allowed:
         raise Denied(denial(user))
-    stored = await asyncio.to_thread(
-        _store, user, conversation, origin=f"upload/{user.pk}/{upload_id}", name=name, is_voice=is_voice, stream=stream
-    )
+    with cache.Spool(most=live.config().media.max_bytes) as spool:
+        await asyncio.to_thread(_read, stream, spool)
+        who = user.get_username()
+        await in_database(cache.check_room, spool.size, platform="webchat", user_id=who)
+        stored = await asyncio.to_thread(
+            cache.store,
+            spool,
+            origin=f"upload/{user.pk}/{upload_id}",
+            session_key=session_key(source_of(user, conversation)),
+            platform="webchat",
+            user_id=who,
+            name=name,
+        )
     return await in_database(cache.record, stored)
 
 
-def _store(
-    user: User, conversation: WebConversation, *, origin: str, name: str, is_voice: bool, stream: Any
-) -> MediaFile:
-    with cache.Spool(most=live.config().media.max_bytes) as spool:
-        while piece := stream.read(PIECE_BYTES):
-            spool.write(piece)
-        return cache.store(
-            spool,
-            origin=origin,
-            session_key=session_key(source_of(user, conversation)),
-            platform="webchat",
-            user_id=user.get_username(),
-            name=name,
-            is_voice=is_voice,
-        )
+def _read(stream: Any, spool: cache.Spool) -> None:
+    while piece := stream.read(PIECE_BYTES):
+        spool.write(piece)
 
 
 def attachments(user: User, conversation: WebConversation, references: list[str]) -> tuple[Attachment, ...]:

@@ -194,9 +194,7 @@ def _post(user: User, chat_id: str, *, client_id: str, text: str, references: li
 @require_POST
 @call
 async def upload(request: HttpRequest, *, user: User, chat_id: str, upload_id: str) -> HttpResponseBase:
-    """Keeps the request's body as a file for a message that is being written, named by `name`. With `voice` it is a
-    recording of somebody who speaks.
-    """
+    """Keeps the request's body as a file for a message that is being written, named by `name`."""
     if not conversations.CLIENT_ID.fullmatch(upload_id):
         raise BadRequest("The file has no usable id: 8 to 64 letters, digits, - and _ are allowed.")
     conversation = await in_database(conversations.owned, user, chat_id)
@@ -206,7 +204,6 @@ async def upload(request: HttpRequest, *, user: User, chat_id: str, upload_id: s
             conversation,
             upload_id=upload_id,
             name=request.GET.get("name", ""),
-            is_voice="voice" in request.GET,
             stream=request,
         )
     except MediaProblem as problem:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.core.files.base import ContentFile
 from django.test import AsyncClient
 from django.utils import timezone
 
 from gateway_app.media import cache
 from gateway_app.models import InboundMessage, MediaFile
 from gateway_app.platforms.webchat import conversations, files
+from gateway_app.sessions.key import session_key
 from gateway_app.turns.opening import claim_and_open
 from tests import media
 from tests.configuration import configured
@@ -71,6 +71,9 @@ class UploadTests(FileCase):
                 response = await self.upload(client, body)
                 self.assertEqual(response.status_code, 400)
                 self.assertIn(reason, response.json()["error"])
+        with configured(media={"person_max_bytes": 1000}):
+            response = await self.upload(client, bytes(2000))
+            self.assertIn("more files lately", response.json()["error"])
         response = await client.post(f"/chat/{self.chat}/upload/short?name=a", b"x", content_type="text/plain")
         self.assertEqual(response.status_code, 400)
         bob = AsyncClient()
@@ -187,7 +190,8 @@ class MediaTests(FileCase):
         self.assertEqual(shown, [("Here it is.", []), ("", ["a.png"])])
 
     def kept(self, conversation: conversations.WebConversation) -> MediaFile:
-        stored = files._store(
-            self.ann, conversation, origin="test", name="a.png", is_voice=False, stream=ContentFile(media.PNG)
-        )
+        with cache.Spool(most=1000) as spool:
+            spool.write(media.PNG)
+            key = session_key(conversations.source_of(self.ann, conversation))
+            stored = cache.store(spool, origin="test", session_key=key, platform="webchat", user_id="ann", name="a.png")
         return cache.record(stored)
