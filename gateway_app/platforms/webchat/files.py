@@ -94,9 +94,10 @@ def attachments(user: User, conversation: WebConversation, references: list[str]
 
 
 def find(user: User, conversation: WebConversation, reference: str) -> MediaFile:
-    """Raises `NotFound` also where it belongs to another conversation."""
-    found = cache.find(reference, session_key=session_key(source_of(user, conversation)))
-    if found is None or not cache.is_kept(found):
+    """A file of the conversation, or of work in the background of it. Raises `NotFound` also for another's."""
+    key = session_key(source_of(user, conversation))
+    found = MediaFile.objects.filter(reference=reference).first()
+    if found is None or not f"{found.session_key}:".startswith(f"{key}:") or not cache.is_kept(found):
         raise NotFound
     return found
 

@@ -153,6 +153,10 @@ class MediaTests(FileCase):
             (AsyncClient(), self.chat, 401),
         ):
             self.assertEqual((await self.get(client, reference, chat=chat)).status_code, status)
+        file = await MediaFile.objects.aget()
+        for key, status in ((f"{file.session_key}:user=ann:background=0a1b2c", 200), (f"{file.session_key}x", 404)):
+            await MediaFile.objects.aupdate(session_key=key)
+            self.assertEqual((await self.get(ann, reference)).status_code, status)
 
     async def test_a_file_that_is_over_or_lost_is_not_found(self) -> None:
         client = await self.as_ann()
