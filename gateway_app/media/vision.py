@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import fnmatch
+import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway_app.models import MediaFile
@@ -21,7 +22,8 @@ MENTIONED = re.compile(r"\[image (media_[0-9a-f]{24}):")
 UNSEEN = "[An image was shown here, which you cannot see.]"
 
 
-def sees(model: str, patterns: Collection[str]) -> bool:
+@functools.lru_cache(maxsize=256)
+def sees(model: str, patterns: tuple[str, ...]) -> bool:
     """Whether a model can look at images; `vendor/name` is looked for by its name as well."""
     names = {model.lower(), model.lower().rpartition("/")[2]}
     return any(fnmatch.fnmatchcase(name, pattern.lower()) for name in names for pattern in patterns)
