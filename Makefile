@@ -36,7 +36,7 @@ lint: $(VENV)/.dev  ## Check style, format and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy gateway_app hermes_site
 
-bench: $(VENV)/.dev  ## Measure the pipeline and the decisions on access on this machine
+bench: $(VENV)/.dev  ## Measure the pipeline, access, stops and the agent on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
 docs: $(VENV)/.run  ## Write docs/reference/ from the code

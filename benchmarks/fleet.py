@@ -47,6 +47,7 @@ class Fleet:
             "REDIS_URL": broker,
             "HERMES_LOG_LEVEL": "ERROR",
             "TELEGRAM_ALLOW_ALL_USERS": "true",
+            "WEBCHAT_ALLOW_ALL_USERS": "true",
             **UNREACHED_LIMITS,
             "PYTHONWARNINGS": "ignore",
             "CELERY_CUSTOM_WORKER_POOL": "gateway_app.worker.pool:TaskPool",
@@ -71,16 +72,27 @@ class Fleet:
             "TELEGRAM_BOT_TOKEN": "123456:a-token-for-tests",
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=self.environment, check=True)
-        schedule = "from gateway_app import schedule; schedule.ensure()"
-        subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v0", "-c", schedule], cwd=ROOT, env=self.environment, check=True
-        )
+        self.in_gateway("from gateway_app import schedule; schedule.ensure()")
         celery = ("-m", "celery", "--quiet", "-A", "hermes_site")
         for number in range(1, self.workers + 1):
             options = ("-c", "600", "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR")
             self._start(f"worker {number}", *celery, "worker", "-P", "custom", "-n", f"bench{number}", *options)
         self._start("listener", "manage.py", "listen")
         self._start("beat", *celery, "beat", "-l", "ERROR")
+
+    def start_web(self, *, port: int) -> str:
+        """Starts the web process beside the gateway, once it answers; returns its address."""
+        self.environment |= {"HERMES_BIND": f"127.0.0.1:{port}"}
+        self._start("web", "manage.py", "serve")
+        url = f"http://127.0.0.1:{port}"
+        wait_for_answer(f"{url}/healthz")
+        return url
+
+    def in_gateway(self, code: str) -> str:
+        """Runs Python code within the gateway's settings, and returns what it printed."""
+        words = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
+        done = subprocess.run(words, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
+        return done.stdout
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU that each role has used so far, user and system."""

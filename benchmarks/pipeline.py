@@ -60,11 +60,11 @@ def measure(fleet: Fleet, run: dict[str, Any]) -> dict[str, Any]:
     """One run of the crowd, and what each process used meanwhile."""
     url = f"{fleet.peers['telegram']}/_/run"
     before = fleet.cpu_seconds()
-    _call(url, run)
+    call(url, run)
     deadline = time.monotonic() + run["seconds"] + 60
     while True:
         time.sleep(0.25)
-        found = _call(url)
+        found = call(url)
         if found["is_over"] and not found["waiting"]:
             break
         if time.monotonic() > deadline:
@@ -78,7 +78,7 @@ def measure(fleet: Fleet, run: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     request = urllib.request.Request(url, data=json.dumps(body).encode() if body else None)
     with urllib.request.urlopen(request, timeout=30) as response:
         return dict(json.load(response))
@@ -147,12 +147,12 @@ def in_flight(fleet: Fleet, report: Report, *, chats: int) -> None:
     script = fleet.peers["model"].removesuffix("/v1") + "/_/script"
     stats = fleet.peers["model"].removesuffix("/v1") + "/_/stats"
     measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1})  # they are people who have written before
-    _call(script, {"default": {"delay": 2}})
-    before = _call(stats)["calls"]
+    call(script, {"default": {"delay": 2}})
+    before = call(stats)["calls"]
     run = measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1, "again": True})
     memory = fleet.memory_mb()
-    found = _call(stats)
-    _call(script, {"default": {"delay": 0}})
+    found = call(stats)
+    call(script, {"default": {"delay": 0}})
     assert found["calls"] - before == chats
     report.say(
         "",

@@ -17,12 +17,13 @@ NOTE = "<!-- Written by `python -m docs.generate` (`make docs`) from {source}. D
 
 
 def commands_page() -> str:
-    """docs/reference/commands.md: the targets of the Makefile and the gateway's management commands."""
+    """docs/reference/commands.md: the slash commands, the Makefile's targets, and the management commands."""
     from django.core.management import get_commands, load_command_class
 
     lines = [
         "# Commands\n\n",
-        NOTE.format(source="the Makefile and gateway_app/management/commands/"),
+        NOTE.format(source="gateway_app/commands/, the Makefile and gateway_app/management/commands/"),
+        *_slash_commands(),
         "## make\n\n| Command | What it does |\n|---|---|\n",
     ]
     for target, text in re.findall(r"^([a-z]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE):
@@ -45,6 +46,27 @@ def commands_page() -> str:
             actions = [action for action in subparser._actions if action.dest != "help"]
             lines.append(_command(4, f"{name} {word}", subparser.description, actions))
     return "".join(lines)
+
+
+def _slash_commands() -> Iterator[str]:
+    from gateway_app.commands.base import Group
+    from gateway_app.commands.menu import described
+    from gateway_app.commands.registry import shipped
+
+    yield (
+        "## In chats\n\nWhat people do with them: [Commands](../guide/commands.md). `<this>` is put in by the person,"
+        " and what stands in `[]` may be left out. Those that are answered at once wait for no turn.\n"
+    )
+    for group in Group:
+        found = [command for command in shipped().commands if command.group is group]
+        if found:
+            yield f"\n### {group}\n\n| Command | Also | What it does | Answered |\n|---|---|---|---|\n"
+        for command in found:
+            also = ", ".join(f"`/{alias}`" for alias in command.aliases)
+            when = "at once" if command.is_control else "in its turn"
+            who = " Admins only." if command.for_admins else ""
+            yield row(f"`{command.form}`", also or "–", f"{described(command)}.{who}", when)
+    yield "\n"
 
 
 def _command(level: int, name: str, text: str, actions: list[argparse.Action]) -> str:

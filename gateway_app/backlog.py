@@ -30,7 +30,7 @@ class Box:
     """Taken by a turn, or being sent."""
     dead: int
     oldest_seconds: float | None
-    """Age of the oldest row still waiting."""
+    """Age of the oldest row still waiting, and not for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,9 @@ def read_inbox(*, now: datetime) -> Box:
     # The exclusion changes nothing but names the condition of the index, which SQLite needs to use it.
     rows = InboundMessage.objects.exclude(state="done")
     waiting = rows.filter(state="waiting")
-    oldest = waiting.order_by("state", "id").values_list("accepted_at", flat=True).first()
+    # What waits behind a turn that waits for a person is not late.
+    late = waiting.exclude(lane__wake_at__gt=now, lane__lease_until=None)
+    oldest = late.order_by("state", "id").values_list("accepted_at", flat=True).first()
     return Box(
         waiting=_count(waiting),
         running=_count(rows.filter(state="running")),

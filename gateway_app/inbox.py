@@ -178,7 +178,7 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                     interrupting.setdefault((key, source.user_id), stop)
             if reading.control and not reason:
                 controls[event.event_id] = reading.control, seq
-            elif reading.leaves and place.lane_id in parked:
+            elif reading.leaves and any(answering.is_theirs(question, source) for question in questions or ()):
                 leaving[event.event_id] = seq
             values.append(
                 (

@@ -69,7 +69,7 @@ async def canary() -> None:
 async def end_sessions() -> None:
     """Ends the sessions that are over by the clock, so that their memory is flushed before their people come back."""
     with database_needed("look at sessions that are over"):
-        after: int | None = 0
+        after: str | None = ""
         while after is not None:
             after = await in_database(expiry.end_due, after=after)
 

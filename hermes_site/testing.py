@@ -74,19 +74,14 @@ class TestRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
-        audit_in_tests.install()
-        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-        # unittest runs coroutine tests in asyncio's debug mode, which warns of every step that takes 0.1 s.
-        logging.getLogger("asyncio").setLevel(logging.ERROR)
+        prepare_environment()
 
     def setup_databases(self, **kwargs: Any) -> Any:
         """Creates the test databases, then a clone for each parallel process.
 
         SQLite clones by copying the file, which is complete only once the write-ahead log is folded into it.
         """
-        for connection in connections.all():
-            if connection.vendor == "sqlite":
-                connection.settings_dict["TEST"]["NAME"] = str(Path(settings.STATE_DIR) / "test.sqlite3")
+        use_files()
         parallel, self.parallel = self.parallel, 0
         old_names = super().setup_databases(**kwargs)
         self.parallel = parallel
@@ -111,6 +106,21 @@ class TestRunner(DiscoverRunner):
         failures = super().run_tests(test_labels, **kwargs)
         print(self.closing_line, flush=True)  # noqa: T201
         return failures
+
+
+def prepare_environment() -> None:
+    """What every process that runs tests needs beside Django's own test environment."""
+    audit_in_tests.install()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # unittest runs coroutine tests in asyncio's debug mode, which warns of every step that takes 0.1 s.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+def use_files() -> None:
+    """Makes SQLite's test databases files, so that processes started by a test can open the same one."""
+    for connection in connections.all():
+        if connection.vendor == "sqlite":
+            connection.settings_dict["TEST"]["NAME"] = str(Path(settings.STATE_DIR) / "test.sqlite3")
 
 
 def _recipe(test: Any) -> tuple[type[unittest.TestCase], tuple[Any, ...]]:

@@ -29,6 +29,9 @@ def calls(*wanted: str | tuple[str, Any], ids: tuple[str, ...] = ()) -> tuple[di
 class AgentCase(PipelineTestCase):
     """Tools that are counted: `look` only reads, `pay` may not be repeated, `note` may but runs alone."""
 
+    look_seconds = 0.03
+    """Those that are asked for first take longest: up to four times as long."""
+
     def setUp(self) -> None:
         super().setUp()
         self.runs: Counter[str] = Counter()
@@ -44,7 +47,7 @@ class AgentCase(PipelineTestCase):
         self.enterContext(mock.patch.object(runner, "tool_registry", lambda context: self.tools))
 
     async def look(self, args: dict[str, Any], **kwargs: Any) -> str:
-        return await self.work("look", args, seconds=0.03 * (4 - args["n"] % 4))
+        return await self.work("look", args, seconds=self.look_seconds * (4 - args["n"] % 4))
 
     async def pay(self, args: dict[str, Any], **kwargs: Any) -> str:
         return await self.work("pay", args)

@@ -8,6 +8,7 @@ from gateway_app.agent.registry import Registry, Tool
 from gateway_app.agent.tools import clarify
 from gateway_app.models import AuditEntry, InboundMessage, Lane, Question, Turn
 from gateway_app.models.audit import AuditAction
+from tests import pipeline
 from tests.agent_case import ANYTHING, AgentCase, calls
 
 TOOL_ACTIONS = (AuditAction.TOOL_APPROVED, AuditAction.TOOL_DENIED, AuditAction.TOOL_EXPIRED)
@@ -33,8 +34,6 @@ class QuestionCase(AgentCase):
 
     def park(self, *wanted: str | tuple[str, Any], user: str = "ann", **place: Any) -> None:
         """A message of `user` that leads to these calls, up to where the turn waits."""
-        from tests import pipeline
-
         self.model.script.add(tool_calls=calls(*wanted))
         pipeline.inbox.accept([pipeline.event("go", user=user, **place)])
         self.answer(user, **place)

@@ -6,6 +6,9 @@ import json
 
 from gateway_app import backlog, clock, lanes
 from gateway_app.models import Lane, Question, ToolPermission, Turn
+from gateway_app.sessions.source import SessionContext
+from gateway_app.turns.runner import run_session
+from gateway_app.worker.http import close_http_session, http_session
 from tests import pipeline
 from tests.agent_case import calls
 from tests.question_case import QuestionCase
@@ -150,3 +153,36 @@ class ApprovalTests(QuestionCase):
                 self.answer()
                 self.assertEqual(self.states(), [])
                 self.assertIn(expected, self.results()[-1])
+
+    def test_work_in_the_background_is_approved_by_its_id_and_asks_nothing_in_words(self) -> None:
+        self.model.script.add(tool_calls=calls("pay"))
+        begun = pipeline.accept("/background pay it")
+        (beside,) = begun.rings
+        self.ring(beside)
+        self.assertNotIn("clarify", [each["function"]["name"] for each in self.model.requests[-1]["body"]["tools"]])
+        work_id = self.question().name
+        self.assertIn(f"/approve {work_id} runs it once", self.platform.texts[-1])
+        pipeline.accept("/approve", "yes")  # these are the conversation's
+        self.assertEqual(self.states(), ["pending"])
+        approved = pipeline.accept(f"/approve {work_id}")
+        self.assertIn(beside.session_key, {context.session_key for context in approved.rings})
+        self.ring(beside)
+        self.assertEqual(self.runs, {"pay 0": 1})
+        self.model.script.add(tool_calls=calls("pay"))
+        (other,) = pipeline.accept("/background pay again").rings
+        self.ring(other)
+        stopped = pipeline.accept(f"/stop {Question.objects.latest('id').name}")
+        self.assertIn(other.session_key, {context.session_key for context in stopped.rings})
+        self.ring(other)
+        self.assertEqual(self.states()[-1], "withdrawn")
+
+    def ring(self, context: SessionContext) -> None:
+        """Does what one ring of any session does."""
+
+        async def work() -> None:
+            try:
+                await run_session(context, http=http_session())
+            finally:
+                await close_http_session()
+
+        pipeline.run(work())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from gateway_app import clock
+from gateway_app import backlog, clock
 from gateway_app.agent.tools import registry as shipped_tools
-from gateway_app.models import InboundMessage, Lane, Question, Turn
+from gateway_app.models import InboundMessage, Lane, OutboundPart, Question, Turn
+from gateway_app.platforms.cli.conversation import Answer, ask, source_of_terminal
 from gateway_app.questions import pressing
 from gateway_app.sessions.source import ChatType
 from tests import pipeline
+from tests.agent_case import calls
 from tests.busy_case import busy
-from tests.configuration import configured
+from tests.configuration import configured, open_to_all
 from tests.question_case import QuestionCase
 
 THREAD = {"chat_id": "g", "chat_type": ChatType.GROUP, "thread_id": "t"}
@@ -33,7 +35,8 @@ class ClarifyTests(QuestionCase):
     def test_only_one_message_is_the_answer_and_those_after_it_wait(self) -> None:
         self.park(("clarify", {"question": "Which?"}))
         with busy("interrupt"):  # an answer interrupts nothing
-            pipeline.accept("this one", "and something else")
+            pipeline.accept("this one")
+        pipeline.accept("and something else")
         self.assertEqual(pipeline.inbound_states(), ["running", "done", "waiting"])
         self.answer()
         self.assertEqual(self.turn_states(), ["done", "done"])
@@ -56,15 +59,8 @@ class ClarifyTests(QuestionCase):
         self.assertEqual(self.turn_states(), ["done", "done"])  # and bob's has its turn
 
     def test_a_message_from_before_the_question_was_shown_is_no_answer(self) -> None:
-        async def then_writes(part: object) -> None:
-            raise AssertionError("not sent")
-
-        self.platform.before_send = then_writes
         self.park(WHICH)
-        Question.objects.get()  # asked, but the chat does not show it
-        from gateway_app.models import OutboundPart
-
-        OutboundPart.objects.update(attempts=0)
+        OutboundPart.objects.update(attempts=0, state="waiting")
         pipeline.accept("by the way")
         self.assertEqual(self.states(), ["pending"])
         self.assertEqual(pipeline.inbound_states(), ["running", "waiting"])
@@ -80,8 +76,6 @@ class ClarifyTests(QuestionCase):
     def test_a_question_that_does_not_fit_is_not_asked(self) -> None:
         for arguments in ({}, {"question": ""}, {"question": "?", "choices": ["x"] * 9}):
             with self.subTest(arguments):
-                from tests.agent_case import calls
-
                 self.model.script.add(tool_calls=calls(("clarify", arguments)))
                 pipeline.accept("go")
                 self.answer()
@@ -93,6 +87,22 @@ class ClarifyTests(QuestionCase):
             self.assertNotIn("clarify", shipped_tools(pipeline.context()).names)
 
 
+class TerminalTests(QuestionCase):
+    def say(self, text: str) -> Answer:
+        found: Answer = pipeline.run(ask(text, source=source_of_terminal(conversation="test")))
+        return found
+
+    def test_at_a_terminal_the_question_is_what_comes_back_and_the_next_text_goes_on(self) -> None:
+        with open_to_all("cli"):
+            self.model.script.add(tool_calls=calls("pay"))
+            asked = self.say("go")
+            self.assertIn("May I run this?", asked.texts[0])
+            self.assertTrue(asked.is_answered)
+            self.assertEqual(self.say("something else").texts, ["I wait for an answer first:\n- 1: `pay`"])
+            self.assertIn("Approved: `pay` (1).", self.say("/approve").texts)
+        self.assertEqual((self.runs, self.turn_states()), ({"pay 0": 1}, ["done", "done"]))
+
+
 class MeanwhileTests(QuestionCase):
     def test_what_comes_meanwhile_waits_and_stop_ends_it_with_results_for_all_calls(self) -> None:
         self.park("look", "pay")
@@ -100,6 +110,8 @@ class MeanwhileTests(QuestionCase):
         self.assertEqual(InboundMessage.objects.filter(state="waiting").count(), 1)
         self.answer()
         self.assertEqual(self.turn_states(), ["parked"])
+        inbox = backlog.read().inbox
+        self.assertEqual((inbox.waiting, inbox.oldest_seconds), (1, None))
         accepted = pipeline.accept("/status", "/stop", "/approve")
         self.assertEqual(len(accepted.rings), 1)
         self.answer()

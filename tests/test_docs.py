@@ -29,6 +29,7 @@ from gateway_app.platforms.lease import ListenerLease
 from gateway_app.platforms.receiving import ringer
 from tests import pipeline
 from tests.configuration import open_to_all
+from tests.conversations import script
 from tests.pipeline_case import PipelineTestCase
 
 PAGES = [generate.ROOT / "README.md", *sorted(generate.DOCS.rglob("*.md"))]
@@ -135,6 +136,12 @@ class CommandExampleTests(PipelineTestCase):
                 pipeline.accept(text)
                 self.answer()
         self.assertEqual(self.platform.texts[1:], ["2 messages were said in this conversation."] * 2)
+
+    def test_the_conversation_of_the_guide_can_be_read(self) -> None:
+        guide = (generate.DOCS / "guide" / "developing.md").read_text()
+        (text,) = (block for block in FENCED.findall(guide) if "\n== " in block)
+        (scene,) = script.read(text.strip("`").lstrip(), name="count").scenes
+        self.assertEqual(len(scene.steps), 4)
 
 
 class PlatformExampleTests(TransactionTestCase):

@@ -12,7 +12,7 @@ from gateway_app.config.live import config
 from gateway_app.mcp.connection import Connection
 from gateway_app.mcp.pool import close_pool
 from gateway_app.mcp.tests.case import PEERS, START_SECONDS
-from gateway_app.models import ToolOutput, TurnStep
+from gateway_app.models import ToolOutput, Turn, TurnStep
 from gateway_app.turns.runner import run_session
 from gateway_app.worker.http import close_http_session, http_session
 from tests import pipeline
@@ -76,6 +76,27 @@ class McpTurnTests(PipelineTestCase):
             self.answer()
             self.assertEqual(self.offered(), set())
         self.assertEqual(self.results(), [])
+
+    def test_a_server_that_needs_approval_is_offered_and_called_once_the_person_has_said_so(self) -> None:
+        for said, expected in (("/approve", "hello"), ("/deny", "did not approve")):
+            with self.subTest(said):
+                pipeline.accept(SAY)
+                self.answer(needs_approval=True)
+                self.assertEqual(len(self.offered()), 3)
+                self.assertIn("`mcp_misfit_say`", self.platform.texts[-1])
+                self.assertEqual(Turn.objects.latest("id").state, "parked")
+                pipeline.accept(said)
+                self.answer(needs_approval=True)  # by another worker, with a connection of its own
+                self.assertIn(expected, self.results()[-1])
+        with configured(approvals={"mode": "off"}):
+            pipeline.accept(SAY)
+            self.answer(needs_approval=True)
+        self.assertTrue(self.results()[-1].endswith("hello"))
+        with configured(approvals={"deny": ["mcp_misfit_s*"], "tools": ["mcp_misfit_grow"]}):
+            pipeline.accept("call:mcp_misfit_grow {}")
+            self.answer()
+            self.assertEqual(self.offered(), {"mcp_misfit_die", "mcp_misfit_grow"})
+        self.assertEqual(Turn.objects.latest("id").state, "parked")
 
     def test_a_server_that_is_away_is_not_offered_and_one_that_came_back_is(self) -> None:
         for faults, expected in ((("exit",), 0), ((), 3)):

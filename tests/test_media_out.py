@@ -64,6 +64,14 @@ class Sending(OutgoingCase):
         self.assertEqual(set(pipeline.outbound_states()), {"sent"})
         self.assertEqual(OutboundPart.objects.exclude(media=None).order_by("seq")[0].text, "[image: a.png]")
 
+    def test_a_picture_that_telegram_does_not_show_as_one_goes_as_a_document(self) -> None:
+        self.telegram.fault(
+            "error", method="sendPhoto", status=400, description="Bad Request: PHOTO_INVALID_DIMENSIONS"
+        )
+        (found,) = self.say(f"MEDIA:{self.file('a.png')}")
+        self.assertEqual((found["method"], found["bytes"]), ("sendDocument", media.PNG))
+        self.assertEqual(OutboundPart.objects.get().attempts, 1)
+
     def test_a_line_in_code_or_within_a_sentence_is_only_text(self) -> None:
         path = self.file("a.png")
         reply = f"```\nMEDIA:{path}\n```\nWrite MEDIA:{path} yourself.\n> MEDIA:{path}"

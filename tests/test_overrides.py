@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from unittest import TestCase
 
-from gateway_app.models import Session, Turn
+from gateway_app.models import Session, TodoList, Turn
+from gateway_app.models.turn import StopReason
 from gateway_app.sessions import overrides
 from gateway_app.sessions.overrides import Overrides
-from gateway_app.turns import opening
+from gateway_app.turns import opening, runner
 from tests import pipeline
 from tests.configuration import configured
 from tests.pipeline_case import expire_leases
@@ -87,3 +88,32 @@ class SessionOverridesTests(SessionTestCase):
         self.choose(model="")
         self.tell(f"/resume {first.session_id}", "two")
         self.assertEqual(self.asked(), "clever")
+
+
+class LeftBehindTests(SessionTestCase):
+    def test_a_branch_begins_with_a_copy_of_the_list_of_things_to_do(self) -> None:
+        self.tell("one")
+        first = self.present()
+        TodoList.objects.create(session=first, items=[{"id": "1", "content": "dig", "status": "pending"}])
+        self.tell("/branch")
+        copy = TodoList.objects.get(session=self.present())
+        self.assertEqual(copy.items, [{"id": "1", "content": "dig", "status": "pending"}])
+        TodoList.objects.filter(pk=copy.pk).update(items=[])
+        self.assertEqual(len(TodoList.objects.get(session=first).items), 1)
+
+    @configured(session_reset={"mode": "idle", "idle_minutes": 60})
+    def test_where_the_first_turn_after_a_reset_is_stopped_the_next_tells_the_model_and_nobody_twice(self) -> None:
+        self.tell("one")
+        self.age(hours=2)
+        pipeline.accept("two")
+        turn = opening.claim_and_open(session_key=pipeline.context().session_key)
+        assert turn and turn.reset
+        pipeline.accept("/stop")
+        turn.stop = StopReason.STOPPED
+        runner.close(turn, runner._stopped(turn))
+        self.tell("three")
+        self.assertTrue(self.seen()[-1].startswith("[Note of the gateway: the conversation before this one"))
+        self.tell("four")
+        self.assertEqual(self.seen()[-1], "four")
+        self.deliver()
+        self.assertEqual(len([text for text in self.platform.texts if "automatically reset" in text]), 1)

@@ -25,12 +25,15 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Sees every page of the gateway, and changes nothing."""
     APPROVER = "approver"
-    """Decides about pairings, and allows and revokes people."""
+    """Decides about pairings and tool calls, and allows and revokes people."""
     OPERATOR = "operator"
     """Does everything an operator has to: rules and bans, dead letters, gates, the schedule, and others' roles."""
 
 
-APPROVING = ("gateway_app.change_pairingrequest", "gateway_app.change_person")
+APPROVING = (
+    "gateway_app.change_pairingrequest", "gateway_app.change_person", "gateway_app.change_question",
+    "gateway_app.change_toolpermission",
+)  # fmt: skip
 OPERATING = (
     "gateway_app.add_accessrule", "gateway_app.change_accessrule", "gateway_app.delete_accessrule",
     "gateway_app.change_inboundmessage", "gateway_app.change_outboundpart", "gateway_app.change_sendgate",

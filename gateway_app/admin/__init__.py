@@ -19,6 +19,7 @@ from . import (  # noqa: F401
     outbox,
     pairing,
     person,
+    question,
     schedule,
     send_gate,
     session,

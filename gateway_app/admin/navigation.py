@@ -11,7 +11,8 @@ from django.urls import reverse
 from gateway_app import dead_letters
 from gateway_app.access import pairing
 from gateway_app.dead_letters import Box
-from gateway_app.models import InboundMessage, OutboundPart
+from gateway_app.models import InboundMessage, OutboundPart, Question
+from gateway_app.models.question import QuestionState
 
 from .base import COUNT_CAP, bounded_count
 
@@ -31,6 +32,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item(request, "Sessions", "forum", "session"),
                 _item(request, "Search", "search", "transcriptmessage"),
+                _questions(request),
                 _item(request, "Notes", "sticky_note_2", "memorynote"),
                 _item(request, "Memory flushes", "save", "memoryflush"),
                 _item(request, "Summaries", "compress", "compression"),
@@ -42,6 +44,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _pairing(request),
                 _item(request, "People", "group", "person"),
                 _item(request, "Rules", "rule", "accessrule", without_path=_simulator()),
+                _item(request, "Tool permissions", "build_circle", "toolpermission"),
                 {
                     "title": "Simulator",
                     "icon": "help",
@@ -126,6 +129,14 @@ def pending_count(request: HttpRequest) -> int:
 def _pairing(request: HttpRequest) -> dict[str, Any]:
     item = _item(request, "Pairing", "how_to_reg", "pairingrequest")
     if waiting := pending_count(request):
+        item["badge"] = f"{waiting:,}"
+    return item
+
+
+def _questions(request: HttpRequest) -> dict[str, Any]:
+    item = _item(request, "Questions", "contact_support", "question")
+    pending = Question.objects.filter(state=QuestionState.PENDING)
+    if waiting := bounded_count(pending) if _may(request, "gateway_app.view_question") else 0:
         item["badge"] = f"{waiting:,}"
     return item
 

@@ -32,6 +32,8 @@ Commit = Callable[[Callable[[], Any]], Awaitable[Any]]
 Compress = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 """Returns a shorter history, of which a part was summed up; nothing where that could not be done."""
 
+OnCall = Callable[[ToolCall, Result | None], None]
+"""Gets a tool call when it begins, and again with its result."""
 Join = Callable[[], Awaitable[Sequence[Step]]]
 """Returns what people said meanwhile and is to join here, as steps that are recorded already."""
 
@@ -60,6 +62,8 @@ class Conversation:
     reply: str = ""
     said: list[dict[str, Any]] = field(default_factory=list)
     """Assistant and tool messages in order, in chat-completions form; the reply is the last."""
+    thoughts: list[str] = field(default_factory=list)
+    """What the model thought, where it says so, reply by reply; no part of what was said."""
     last: Step | None = None
     """The final reply's step, not recorded yet: it commits together with the turn."""
     usage: Usage = field(default_factory=Usage)
@@ -68,6 +72,8 @@ class Conversation:
         """Adds a model reply, and its cost."""
         self.said.append(transcribed(reply))
         self.usage.add(reply)
+        if reply.thought:
+            self.thoughts.append(reply.thought)
 
     def end(self, reply: ModelReply) -> None:
         """Adds the final reply."""
@@ -92,6 +98,8 @@ class AIAgent:
         prompt: str = "",
         effort: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
+        on_thought: Callable[[str], None] | None = None,
+        on_call: OnCall | None = None,
         join: Join | None = None,
         compress: Compress | None = None,
         answers: Answers = MappingProxyType({}),
@@ -99,11 +107,11 @@ class AIAgent:
         seeing: Sequence[str] = (),
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
-        says. `on_text` gets the reply as far as it is written, where somebody watches it being written. `join` is asked
-        before each model call but the first, and the last that only sums up; `compress` once, where a model finds the
-        conversation too long. `answers` are what people answered before in this turn; `permit` is asked about tools
-        that need an approval. `seeing` are those of `models` that take images; the others are asked without, where
-        these fail.
+        says. `on_text` gets the reply as far as it is written, where somebody watches it being written, and
+        `on_thought` so what the model thinks; `on_call` is told of the tools. `join` is asked before each model call
+        but the first, and the last that only sums up; `compress` once, where a model finds the conversation too long.
+        `answers` are what people answered before in this turn; `permit` is asked about tools that need an approval.
+        `seeing` are those of `models` that take images; the others are asked without, where these fail.
         """
         self._model = model
         self._models = models
@@ -115,6 +123,8 @@ class AIAgent:
         self._prompt = prompt
         self._effort = effort
         self._on_text = on_text
+        self._on_thought = on_thought
+        self._on_call = on_call
         self._join = join
         self._compress = compress
         self._seeing = seeing
@@ -253,6 +263,7 @@ class AIAgent:
         if self._on_text is None:
             return await self._model.complete(messages, models=models, tools=tools, effort=self._effort)
         on_text, text = self._on_text, ""
+        on_thought, thought = self._on_thought, ""
 
         async def on_delta(piece: str) -> None:
             nonlocal text
@@ -260,18 +271,32 @@ class AIAgent:
             await on_text(text)
 
         async def on_restart() -> None:
-            nonlocal text
-            text = ""
+            nonlocal text, thought
+            text = thought = ""
             await on_text(text)
 
+        def on_idea(piece: str) -> None:
+            nonlocal thought
+            thought += piece
+            if on_thought:
+                on_thought(thought)
+
         return await self._model.complete(
-            messages, models=models, tools=tools, effort=self._effort, on_delta=on_delta, on_restart=on_restart
+            messages,
+            models=models,
+            tools=tools,
+            effort=self._effort,
+            on_delta=on_delta,
+            on_restart=on_restart,
+            on_thought=on_idea if on_thought else None,
         )
 
     async def _invoke_tool(self, call: ToolCall, *, reply: int) -> Result:
         """Runs one tool call for this session. `reply` is the number of the model's reply in the turn; ids are those of
         one reply alone.
         """
+        if self._on_call:
+            self._on_call(call, None)
         text = await handle_function_call(
             self._tools,
             name=call.name,
@@ -281,7 +306,10 @@ class AIAgent:
             call_key=f"{self._turn_id}/{reply}/{hashlib.sha256(call.id.encode()).hexdigest()[:16]}",
         )
         can_look = "tool_output" in self._tools.names
-        return presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
+        result = presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
+        if self._on_call:
+            self._on_call(call, result)
+        return result
 
 
 async def handle_function_call(

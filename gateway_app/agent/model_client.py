@@ -26,6 +26,7 @@ from gateway_app.agent.model_errors import (
 )
 from gateway_app.agent.model_reply import Draft, ModelReply, ToolCall
 from gateway_app.agent.model_stream import DONE, EventParser
+from gateway_app.agent.thinking import Piece
 from gateway_app.config.errors import wrong
 
 __all__ = ["ModelClient", "ModelConfig", "ModelError", "ModelErrorKind", "ModelReply", "ToolCall", "client"]
@@ -129,6 +130,7 @@ class ModelClient:
         effort: str = "",
         on_delta: Callable[[str], Awaitable[None]] | None = None,
         on_restart: Callable[[], Awaitable[None]] | None = None,
+        on_thought: Callable[[str], None] | None = None,
     ) -> ModelReply:
         """The model's reply to `messages` (plain dicts in OpenAI's shape), with `tools` on offer.
 
@@ -139,11 +141,12 @@ class ModelClient:
         attempt fails after some text was passed on, `on_restart` is awaited before the first piece of the next
         attempt: what was passed on until then is void. Without an `on_restart` nothing more is passed on, and
         only the reply returned is complete. Either way nobody is shown a text twice. What these two raise ends
-        the call. The text of the pieces since the last restart is the reply's `text`.
+        the call. The text of the pieces since the last restart is the reply's `text`. What the model thinks goes to
+        `on_thought`, piece by piece.
 
         Raises ModelError once every retry and every model that may help has been tried: the preferred model's.
         """
-        audience = Audience(on_delta, on_restart) if on_delta else None
+        audience = Audience(on_delta, on_restart, on_thought) if on_delta else None
         body = self._encode(messages, tools, effort=effort, streamed=audience is not None)
         failures: list[ModelError] = []
         for model in models or self._config.models:
@@ -218,11 +221,13 @@ class ModelClient:
             if audience and response.content_type == "text/event-stream":
                 await self._read_stream(response, draft, audience)
             else:
-                text = draft.add(await self._read_whole(response))
+                piece = draft.add(await self._read_whole(response))
                 if audience:
-                    await audience.tell(text)
+                    await audience.tell(piece)
+        rest = draft.close()
         reply = draft.finish(model=model, seconds=time.perf_counter() - started, prompt_bytes=len(request))
         if audience:
+            await audience.tell(rest)
             await audience.close()
         return reply
 
@@ -267,7 +272,7 @@ class ModelClient:
                 try:
                     async with asyncio.timeout(END_SECONDS if draft.finish_reason else None):
                         data = await anext(events, None)
-                    text = draft.add(data) if data and data != DONE else ""
+                    piece = draft.add(data) if data and data != DONE else Piece()
                 except (ModelError, TimeoutError):
                     if draft.finish_reason:
                         return
@@ -277,7 +282,7 @@ class ModelClient:
                 if data == DONE:
                     await self._drain(response)
                     return
-                await audience.tell(text)
+                await audience.tell(piece)
         if not draft.finish_reason:
             raise ModelError(ModelErrorKind.INVALID_REPLY, "the stream ended before the reply did")
 
@@ -330,10 +335,14 @@ class Audience:
     """Whoever reads a reply while it is written; sees to it that nobody is shown a second text after a void one."""
 
     def __init__(
-        self, on_delta: Callable[[str], Awaitable[None]], on_restart: Callable[[], Awaitable[None]] | None
+        self,
+        on_delta: Callable[[str], Awaitable[None]],
+        on_restart: Callable[[], Awaitable[None]] | None,
+        on_thought: Callable[[str], None] | None,
     ) -> None:
         self._on_delta = on_delta
         self._on_restart = on_restart
+        self._on_thought = on_thought
         self._told = False
         self._void = False
 
@@ -341,10 +350,12 @@ class Audience:
         """What was told belongs to a failed attempt."""
         self._void = self._told
 
-    async def tell(self, text: str) -> None:
-        if text and await self._restarted():
+    async def tell(self, piece: Piece) -> None:
+        if piece.thought and self._on_thought:
+            self._on_thought(piece.thought)
+        if piece.text and await self._restarted():
             self._told = True
-            await self._on_delta(text)
+            await self._on_delta(piece.text)
 
     async def close(self) -> None:
         """The reply is complete: a voided text does not stay even where nothing was told after it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gateway_app.agent.model_errors import ModelError, ModelErrorKind, error_in_reply
+from gateway_app.agent.thinking import Piece, Thinking
 
 BYTES_PER_TOKEN = 4
 """For estimates only, where a server does not report usage. English prose has a little over four."""
@@ -19,6 +20,9 @@ TOKENS_MAX = 2**31 - 1
 
 CALLS_MAX = 1_000
 """Tool calls of one reply. No model asks for as many; each would be a row with an answer of its own."""
+
+LONGEST_THOUGHT = 20_000
+"""Characters that are kept of what a model thought: it is only shown, and never sent back."""
 
 NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 NAME_MAX_CHARS = 64
@@ -52,6 +56,8 @@ class ModelReply:
     usage_estimated: bool = False
     cached_tokens: int = 0
     """Of the prompt's tokens, those that the server had in its cache, where it says so."""
+    thought: str = ""
+    """What the model thought before, where it says so: no part of the reply, and never sent back."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for the journal; `from_json` gives the same reply back."""
@@ -65,6 +71,7 @@ class ModelReply:
             "seconds": self.seconds,
             "usage_estimated": self.usage_estimated,
             "cached_tokens": self.cached_tokens,
+            **({"thought": self.thought} if self.thought else {}),
         }
 
     @classmethod
@@ -102,6 +109,8 @@ class Draft:
         self.finish_reason = ""
         self._api_key = api_key
         self._text: list[str] = []
+        self._thought: list[str] = []
+        self._thinking = Thinking()
         self._held = ""
         self._calls: list[DraftCall] = []
         self._by_index: dict[int, DraftCall] = {}
@@ -109,8 +118,8 @@ class Draft:
         self._cached = 0
         self._answered = False
 
-    def add(self, data: bytes) -> str:
-        """Takes in one chunk (or the whole answer) and returns the text it adds.
+    def add(self, data: bytes) -> Piece:
+        """Takes in one chunk (or the whole answer) and returns what it adds.
 
         Raises ModelError: the error a server reports in it, or INVALID_REPLY for what is no chunk.
         """
@@ -126,9 +135,21 @@ class Draft:
         choices = chunk.get("choices") or []
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise invalid("choices that are not a list of objects")
-        return self._read_choice(choices[0]) if choices else ""
+        return self._read_choice(choices[0]) if choices else Piece()
 
-    def _read_choice(self, choice: Mapping[str, Any]) -> str:
+    def close(self) -> Piece:
+        """What was held back, as it might have become something else; nothing comes any more."""
+        held, self._held = self._held, ""
+        piece = self._thinking.take(storable(held))
+        rest = self._thinking.close()
+        return self._kept(Piece(piece.text + rest.text, piece.thought + rest.thought))
+
+    def _kept(self, piece: Piece) -> Piece:
+        self._text.append(piece.text)
+        self._thought.append(piece.thought)
+        return piece
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> Piece:
         self._answered = True
         message = choice.get("delta") or choice.get("message") or {}
         if not isinstance(message, dict):
@@ -136,8 +157,10 @@ class Draft:
         text = self._held + text_of(message.get("content")) + text_of(message.get("refusal"))
         # The two halves of a character beyond the basic plane may come as escapes in two chunks.
         self._held = text[-1] if text and "\ud800" <= text[-1] <= "\udbff" else ""
-        text = storable(text[:-1] if self._held else text)
-        self._text.append(text)
+        piece = self._thinking.take(storable(text[:-1] if self._held else text))
+        if thought := storable(thought_of(message)):
+            piece = Piece(piece.text, thought + piece.thought)
+        self._kept(piece)
         fragments = message.get("tool_calls") or []
         if not isinstance(fragments, list):
             raise invalid("tool calls that are not a list")
@@ -146,7 +169,7 @@ class Draft:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finish_reason = reason[:40]
-        return text
+        return piece
 
     def _read_call(self, fragment: object, *, is_whole: bool) -> None:
         if not isinstance(fragment, dict) or not isinstance(function := fragment.get("function") or {}, dict):
@@ -195,9 +218,10 @@ class Draft:
 
     def finish(self, *, model: str, seconds: float, prompt_bytes: int) -> ModelReply:
         """The complete reply. Raises ModelError: EMPTY_REPLY, REFUSED or INVALID_REPLY."""
+        self.close()
         if not self._answered:
             raise invalid("an answer without choices")
-        text = "".join(self._text) + storable(self._held)
+        text = "".join(self._text)
         calls = self._finish_calls()
         if not text.strip() and not calls:
             if self.finish_reason == "content_filter":
@@ -217,6 +241,7 @@ class Draft:
             seconds=seconds,
             usage_estimated=self._usage is None,
             cached_tokens=self._cached,
+            thought="".join(self._thought).strip()[:LONGEST_THOUGHT],
         )
 
     def _finish_calls(self) -> tuple[ToolCall, ...]:
@@ -242,6 +267,12 @@ def text_of(content: object) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         return "".join(text for text in texts if isinstance(text, str))
     raise invalid(f"content that is a {type(content).__name__}")
+
+
+def thought_of(message: Mapping[str, Any]) -> str:
+    """What a message says beside its content of what the model thinks; servers have two names for it."""
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
 
 
 def sendable(arguments: str) -> str:

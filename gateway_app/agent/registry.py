@@ -98,6 +98,10 @@ class Registry:
             for name, tool in self._tools.items()
         )
 
+    def without_questions(self) -> Registry:
+        """Those of the tools that do not ask the person something by themselves."""
+        return Registry(tool for tool in self._tools.values() if not tool.is_question)
+
     def joined(self, tools: Iterable[Tool]) -> Registry:
         """These tools, and `tools` after them."""
         return Registry([*self._tools.values(), *tools])

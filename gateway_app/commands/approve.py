@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from gateway_app import background, lanes
 from gateway_app.models import Question
 from gateway_app.models.question import ApprovalScope, QuestionDoor, QuestionKind
 from gateway_app.questions import answering, deciding, wording
+from gateway_app.questions.pressing import session_of
+from gateway_app.sessions.source import SessionSource
 
-from .base import Call, Command, Group
+from .base import Answer, Call, Command, Group
 
 NOTHING = "There is nothing to approve or to deny here."
 USAGE = "Say `/approve`, `/approve 2` or `/approve all`, and `session` or `always` after it if I need not ask again."
 
 
-def approve(call: Call) -> str:
-    """Approves the oldest call that waits, the one of a number, or all."""
+def approve(call: Call) -> str | Answer:
+    """Approves the oldest call that waits, the one of a number, all, or that of work in the background."""
     words = call.arguments.lower().split()
     scope = ApprovalScope.ONCE
     if words and words[-1] in set(ApprovalScope):
@@ -24,15 +27,30 @@ def approve(call: Call) -> str:
         return NOTHING
     if chosen is None:
         return f"{USAGE}\n{wording.listing(waiting)}"
-    return "\n".join(_approved(question, call, scope) for question in chosen)
+    return settled(chosen, [_approved(question, call, scope) for question in chosen])
 
 
 def waiting_calls(call: Call) -> list[Question]:
-    """What of the session's parked turn waits for an approval, the oldest first."""
+    """What waits for an approval in the session, or in the work in the background that is named; the oldest first."""
     if call.place is None:  # it waited for its turn, so that no other is parked
         return []
-    found = answering.pending(session_key=call.context.session_key)
+    key = reaches(call.source, call.arguments) or call.context.session_key
+    found = answering.pending(session_key=key)
     return [question for question in found if question.kind == QuestionKind.APPROVAL]
+
+
+def reaches(source: SessionSource, arguments: str) -> str:
+    """The lane of the work in the background that the arguments begin with; empty where they name none."""
+    word = arguments.partition(" ")[0].lower().strip("`")
+    return background.key_of(source, word) if background.ID.fullmatch(word) and not word.isdecimal() else ""
+
+
+def settled(questions: list[Question], said: list[str]) -> Answer:
+    """What the person is told; work in the background has to be rung for."""
+    beside = [question for question in questions if question.asked.background]
+    for question in beside:
+        lanes.wake(lane_id=question.lane_id)
+    return Answer(text="\n".join(said), rings=tuple(session_of(question) for question in beside))
 
 
 def chosen(waiting: list[Question], word: str) -> list[Question] | None:
@@ -41,8 +59,8 @@ def chosen(waiting: list[Question], word: str) -> list[Question] | None:
         return waiting[:1]
     if word == "all":
         return waiting
-    number = word.removeprefix("#")
-    return [question for question in waiting if str(question.number) == number] or None
+    name = word.removeprefix("#").strip("`")
+    return [question for question in waiting if question.name == name] or None
 
 
 def _chosen(waiting: list[Question], words: list[str]) -> list[Question] | None:
@@ -60,6 +78,7 @@ COMMAND = Command(
     name="approve",
     summary="lets a tool run that I ask about: a number or `all`, and `session` or `always`.",
     group=Group.WORK,
-    usage="[<number> | all] [session | always]",
+    usage="[<number> | <background id> | all] [session | always]",
     answer=approve,
+    reaches=reaches,
 )

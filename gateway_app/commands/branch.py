@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_app.models import Session
+from gateway_app.models import Session, TodoList
 from gateway_app.models.session import EndReason
 from gateway_app.sessions import lineage, rotation, titles
 
@@ -20,7 +20,7 @@ async def branch(call: Call) -> str | Effect:
         session = Session.objects.get(pk=held.session_pk)
         if lineage.is_empty(session):
             return "There is nothing to branch off from: nothing has been said in this conversation."
-        rotation.rotate(
+        new = rotation.rotate(
             held.claim,
             session=session,
             reason=EndReason.SWITCH,
@@ -30,6 +30,8 @@ async def branch(call: Call) -> str | Effect:
             inherited=lineage.so_far(session),
             compression_id=session.compression_id,
         )
+        for found in TodoList.objects.filter(session=session):
+            TodoList.objects.create(session=new, items=found.items)
         named = f", called “{title}”" if title else ""
         return (
             f"This is a branch{named}: it begins with all that was said so far, and what is said from now on stays in"

@@ -6,11 +6,11 @@ from gateway_app.models import Question
 from gateway_app.models.question import QuestionDoor
 from gateway_app.questions import answering, deciding, wording
 
-from .approve import NOTHING, chosen, waiting_calls
-from .base import Call, Command, Group
+from .approve import NOTHING, chosen, reaches, settled, waiting_calls
+from .base import Answer, Call, Command, Group
 
 
-def deny(call: Call) -> str:
+def deny(call: Call) -> str | Answer:
     """Denies the oldest call that waits, the one of a number, or all; what follows is the reason."""
     waiting = waiting_calls(call)
     if not waiting:
@@ -22,7 +22,7 @@ def deny(call: Call) -> str:
         if word.removeprefix("#").isdecimal():
             return f"No call of that number waits.\n{wording.listing(waiting)}"
         found, reason = waiting[:1], call.arguments
-    return "\n".join(_denied(question, call, reason) for question in found)
+    return settled(found, [_denied(question, call, reason) for question in found])
 
 
 def _denied(question: Question, call: Call, reason: str) -> str:
@@ -36,6 +36,7 @@ COMMAND = Command(
     name="deny",
     summary="has a tool not run that I ask about: a number or `all`, and a reason if you like.",
     group=Group.WORK,
-    usage="[<number> | all] [<reason>]",
+    usage="[<number> | <background id> | all] [<reason>]",
     answer=deny,
+    reaches=reaches,
 )

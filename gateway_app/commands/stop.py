@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway_app import background
+from gateway_app.sessions.routing import context_of
 from gateway_app.sessions.source import SessionSource
 from gateway_app.turns import stopping
 from gateway_app.turns.stopping import Asked
 
-from .base import Call, Command, Group
+from .base import Answer, Call, Command, Group
 
 ALL = 2**62
 """A place in a lane that nothing comes after."""
@@ -20,7 +23,7 @@ REPLIES = {
 }
 
 
-def stop(call: Call) -> str:
+def stop(call: Call) -> str | Answer:
     """Stops the running turn, whoever of the chat it answers; said once that is a row."""
     if work_id := work(call.arguments):
         return stop_work(call, work_id)
@@ -29,12 +32,14 @@ def stop(call: Call) -> str:
     return REPLIES[stopping.ask(session_key=call.context.session_key, by=call.source, before=call.place)]
 
 
-def stop_work(call: Call, work_id: str) -> str:
+def stop_work(call: Call, work_id: str) -> str | Answer:
     """Stops what is worked on in the background under this id."""
     if work_id not in {found.work_id for found in background.under_way(call.source)}:
         return f"There is nothing `{work_id}` to stop in the background. /status lists what there is."
     key = background.key_of(call.source, work_id)
-    return REPLIES[stopping.ask(session_key=key, by=call.source, before=ALL)]
+    asked = stopping.ask(session_key=key, by=call.source, before=ALL)
+    beside = context_of(replace(call.source, background=work_id), session_id="")
+    return Answer(text=REPLIES[asked], rings=(beside,))  # it may wait for an answer, without a worker
 
 
 def reaches(source: SessionSource, arguments: str) -> str:

@@ -9,7 +9,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -24,6 +24,8 @@ ENTRY_LENGTH = 255
 """Characters of one entry of a list; no platform's id is longer."""
 ENTRY_WORDS = f"entries of at most {ENTRY_LENGTH} characters on one line, separated by commas"
 TEXT_WORDS = "a text"
+CARET_LENGTH = 8
+CARET_WORDS = f"at most {CARET_LENGTH} printable characters"
 TAKEN_PATHS = frozenset({"chat", "healthz", "metrics", "readyz", "sign-in", "sign-out", "static"})
 """Where the site has other pages than the admin's; a test compares them."""
 BUSY_MODES = ("collect", "queue", "steer", "interrupt")
@@ -128,6 +130,18 @@ def read_word(value: Any) -> str:
     return read_text(value).lower()
 
 
+def read_caret(value: Any) -> str:
+    """A few characters, with the blanks around them."""
+    if not isinstance(value, str) or len(value) > CARET_LENGTH or not value.isprintable():
+        raise Wrong(CARET_WORDS)
+    return value
+
+
+def read_switch(value: Any) -> str:
+    """`on`, `off`, or nothing, which leaves it to what is more general."""
+    return "" if value is None or value == "" else ("on" if read_flag(value) else "off")
+
+
 def read_admin_path(value: Any) -> str:
     """The path without slashes around it."""
     path = read_text(value).strip("/")
@@ -169,6 +183,9 @@ Commands = Annotated[tuple[str, ...], Kind("comma-separated list of commands", r
 ChatModes = Annotated[tuple[str, ...], Kind("comma-separated list of `chat=mode`", read_chat_modes)]
 Word = Kind("one of", read_word)
 """Beside a `Literal`: `Annotated[Literal["a", "b"], Word]`."""
+Caret = Annotated[str, Kind("a few characters", read_caret)]
+Switch = Annotated[Literal["", "on", "off"], Kind("one of", read_switch)]
+"""A flag that may be left open."""
 Networks = Annotated[tuple[str, ...], Kind("comma-separated list of networks", read_networks)]
 TimeZone = Annotated[str, Kind("time zone", read_time_zone)]
 AdminPath = Annotated[str, Kind("path", read_admin_path)]

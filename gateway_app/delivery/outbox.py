@@ -24,7 +24,7 @@ from gateway_app.platforms import registry
 from gateway_app.platforms.base import OutgoingPart
 from gateway_app.sealing import seal
 from gateway_app.sessions.key import delivery_key
-from gateway_app.statements import Row, Sql, Statement, execute, insert
+from gateway_app.statements import Row, Sql, Statement, Value, execute, insert
 
 from .backoff import wait_before
 
@@ -32,6 +32,20 @@ TABLE = OutboundPart._meta.db_table
 GATE = SendGate._meta.db_table
 ERASING = ", text = ''"
 """Goes into the statement that ends a sealed part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A message of ours in the chat that a draft's first part is to take the place of.
+
+    Where something was put into the chat after `seq`, the part is sent anew, below it, and the message deleted; without
+    a `seq` it never is. A message that `is_lost` is deleted in any case: what it will show is not known. So it is where
+    the first part is a file, which no edit makes of a text.
+    """
+
+    message_id: str
+    seq: int | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class Draft:
     """As JSON: the label and the value of each button below the text's last part, where the platform has some."""
     is_secret: bool = False
     """The text is sealed while it waits, and erased when it was sent or given up."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +136,30 @@ def _inserting(draft: Draft, contents: list[tuple[str, int | None]], *, place: B
                 draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
                 draft.turn_id, OutboundState.WAITING.value, 0, media_id,
                 draft.buttons if number == last_text else "",
+                *(_taking_place(draft.place if number == 0 else None, media_id, before=seq) if draft.place else ()),
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
         "is_sealed", "turn_id", "state", "attempts", "media_id", "buttons",
+        *(("replaces", "removes") if draft.place else ()),
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
+
+
+def _taking_place(place: Place | None, media_id: int | None, *, before: Sql) -> tuple[Value | Sql, Value | Sql]:
+    """The values of `replaces` and `removes` for a part, maybe of a file, whose place in the chat is `before`."""
+    if place is None:
+        return "", ""
+    if place.is_lost or media_id is not None:
+        return "", place.message_id
+    if place.seq is None:
+        return place.message_id, ""
+    values = [*before.values, place.seq + 1, place.message_id]
+    return (
+        Sql(f"CASE WHEN ({before.sql}) = %s THEN %s ELSE '' END", values),
+        Sql(f"CASE WHEN ({before.sql}) = %s THEN '' ELSE %s END", values),
+    )
 
 
 def taking_head(lane: Sql) -> Statement:
@@ -147,7 +179,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes, is_sealed, media_id, buttons",
+        " unknown_outcomes, is_sealed, media_id, buttons, replaces, removes",
         lane.values,
     )
 
@@ -157,11 +189,11 @@ def taken_head(rows: list[Row]) -> Head | None:
         return None
     (
         part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, media_id,
-        buttons,
+        buttons, replaces, removes,
     ) = rows[0]  # fmt: skip
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
-        reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown,
+        reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown, replaces=replaces, removes=removes,
         media_id=media_id,
         buttons=tuple((label, value) for label, value in json.loads(buttons)) if buttons else (),
     )  # fmt: skip

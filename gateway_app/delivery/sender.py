@@ -14,7 +14,7 @@ from gateway_app import lanes, metrics, sealing
 from gateway_app.lanes import Claim, LaneLost
 from gateway_app.models.lane import LaneKind
 from gateway_app.platforms import registry
-from gateway_app.platforms.base import OutgoingPart, SendError, UnknownOutcome
+from gateway_app.platforms.base import MessageGone, OutgoingPart, Platform, SendError, UnknownOutcome
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
@@ -65,7 +65,7 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
     try:
         async with enclosure.with_file(part) as part:
             async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS + enclosure.extra_seconds(part)):
-                message_id = await registry.get(head.platform).send(part, http=http)
+                message_id, removed = await _hand_over(registry.get(head.platform), part, http=http)
     except SendError as error:
         reason = _words(str(error), head, part)
         log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, reason)
@@ -85,7 +85,25 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
         return await record_in_database(
             _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
         )
-    return await record_in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
+    following = await record_in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
+    if removed:
+        await registry.get(head.platform).delete(part, message_id=removed, http=http)
+    return following
+
+
+async def _hand_over(platform: Platform, part: OutgoingPart, *, http: aiohttp.ClientSession) -> tuple[str, str]:
+    """The platform's id of the message that shows the part, and that of one that is to be deleted now.
+
+    A message whose place the part cannot take any more, as somebody has deleted it, is no reason not to send it.
+    """
+    if not part.replaces or not platform.can_edit:
+        return await platform.send(part, http=http), part.removes if platform.can_edit else ""
+    try:
+        await platform.edit(part, http=http)
+    except MessageGone as error:
+        log.info("Part %s is sent anew: %s", part.part_id, error)
+        return await platform.send(part, http=http), part.replaces
+    return part.replaces, ""
 
 
 def _words(words: str, head: Head, part: OutgoingPart) -> str:

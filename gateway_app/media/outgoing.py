@@ -22,6 +22,7 @@ from gateway_app.models import MediaFile
 from . import cache
 from .attachment import MediaProblem
 
+MARK = "MEDIA:"
 LINE = re.compile(r"[ ]{0,3}MEDIA:[ \t]*(\S.*?)[ \t]*")
 FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})")
 REFERENCE = re.compile(r"media_[0-9a-f]{24}")
@@ -55,6 +56,16 @@ def lines(reply: str) -> list[Line]:
         asks = None if fence else LINE.fullmatch(text)
         found.append(Line(text, asks[1] if asks else ""))
     return found
+
+
+def unasked(text: str) -> str:
+    """What people see of a reply while it is written: no line that asks for a file, nor one that may become such."""
+    if MARK not in text and not MARK.startswith(text.rpartition("\n")[2].lstrip(" ") or "-"):
+        return text
+    shown = [line.text for line in lines(text) if not line.wanted]
+    if shown and MARK.startswith(shown[-1].strip() or "-"):
+        shown.pop()
+    return "\n".join(shown)
 
 
 def name_of(wanted: str) -> str:

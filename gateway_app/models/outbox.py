@@ -32,6 +32,18 @@ class OutboundPart(models.Model):
     chat_id = models.CharField(max_length=255)
     thread_id = models.CharField(max_length=255, blank=True)
     reply_to = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message answered.")
+    replaces = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        help_text="The platform's id of a message of ours that the part takes the place of, such as a reply's preview.",
+    )
+    removes = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        help_text="The platform's id of a message of ours that is deleted once the part was sent.",
+    )
     text = models.TextField()
     buttons = models.TextField(
         blank=True, db_default="", help_text="JSON: the label and the value of each button below the text."

@@ -91,6 +91,11 @@ class Question(models.Model):
         return f"ask/{self.lane_id}/{self.number}"
 
     @property
+    def name(self) -> str:
+        """What people type to mean it: its number, or the id of the work in the background that asks."""
+        return self.asked.background or str(self.number)
+
+    @property
     def asked(self) -> SessionSource:
         """Whose turn it is, and where."""
         return SessionSource.from_json(self.source)

@@ -82,11 +82,12 @@ class Session(models.Model):
                 condition=models.Q(ended_at__isnull=False) | models.Q(end_reason=""), name="session_open_has_no_end"
             ),
         ]
+        # No index of the open ones by `id`: PostgreSQL plans a statement once, and while the table is new it takes
+        # that one, the smallest; later on it reads all open sessions then, to find that of a key.
         indexes = [
             models.Index(fields=["platform", "account", "chat_id"], name="session_chat"),
             models.Index(fields=["session_key", "-id"], name="session_newest_of_key"),
             models.Index(fields=["platform", "user_id"], name="session_person"),
-            models.Index(fields=["id"], condition=models.Q(ended_at__isnull=True), name="session_open"),
         ]
 
     def __str__(self) -> str:

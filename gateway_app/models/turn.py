@@ -24,6 +24,10 @@ class StopReason(models.TextChoices):
     INTERRUPTED = "interrupted", "a message interrupted it"
 
 
+UNKNOWN_PREVIEW = "?"
+"""The id of a preview whose send was begun, and of which nothing more is known."""
+
+
 class Turn(models.Model):
     """One run of the agent: takes waiting messages of a session, ends with a reply or a recorded failure."""
 
@@ -39,6 +43,13 @@ class Turn(models.Model):
     interrupts = models.IntegerField(
         db_default=0, help_text="Turns right before it that a message interrupted, in a row; at three it is not."
     )
+    preview_id = models.CharField(
+        max_length=255,
+        blank=True,
+        db_default="",
+        help_text="The platform's id of the message that shows the reply while it is written; `?` until it is known.",
+    )
+    preview_seq = models.BigIntegerField(db_default=0, help_text="The newest place in the chat before the preview.")
     error_kind = models.CharField(max_length=64, blank=True, db_default="")
     error = models.TextField(blank=True, db_default="")
     model = models.CharField(max_length=128, blank=True, db_default="")
@@ -70,6 +81,11 @@ class Turn(models.Model):
 
     def __str__(self) -> str:
         return f"turn {self.pk}"
+
+    @property
+    def has_known_preview(self) -> bool:
+        """Whether a message shows the turn's reply so far, and can be edited."""
+        return self.preview_id not in ("", UNKNOWN_PREVIEW)
 
 
 class StepKind(models.TextChoices):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from gateway_app.media.attachment import Attachment, Kind, MediaProblem
 from gateway_app.sessions.source import SessionContext, SessionSource
@@ -82,6 +82,10 @@ class OutgoingPart:
     """The file that is sent instead of the text, which describes it."""
     file: OutgoingFile | None = None
     """The same, opened for this attempt."""
+    replaces: str = ""
+    """The platform's id of a message that the part takes the place of, where the platform can edit."""
+    removes: str = ""
+    """The platform's id of a message that is deleted once the part was sent."""
     is_ours: Callable[[], bool] = lambda: True
     """Asked at the last moment before the request is written: whether no other worker can be sending the part."""
 
@@ -102,6 +106,10 @@ class SendError(Exception):
         self.closes_account = closes_account
 
 
+class MessageGone(SendError):
+    """The message to edit is not there any more, or is one that cannot be edited."""
+
+
 class UnknownOutcome(Exception):
     """The connection broke after the part was handed over: it may or may not have been taken."""
 
@@ -114,6 +122,11 @@ class Platform(ABC):
     """Workers send. Off where a reader fetches its parts itself, as the command line does."""
     is_streamed: ClassVar[bool] = False
     """`stream()` shows the reply while it is written."""
+    can_edit: ClassVar[bool] = False
+    """`edit()` and `delete()` change what was sent, so that a reply can have a preview while it is written."""
+    tool_progress: ClassVar[str] = "off"
+    """Which lines say what tools do, where nobody has set it: `off`, `new`, `all` or `verbose`. They are
+    shown where the platform is streamed or can edit."""
     shows: ClassVar[str] = ""
     """What the model is told of how its answers are shown here, so that it writes nothing that is not."""
     can_pair: ClassVar[bool] = False
@@ -148,11 +161,28 @@ class Platform(ABC):
         """Hands the bytes of a file that somebody sent to `write`, whose errors end it. Raises `MediaProblem`."""
         raise MediaProblem("files cannot be fetched from this platform")
 
+    async def edit(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> None:
+        """Has the message `part.replaces` show `part.text`; that it does so already is no error.
+
+        Raises `MessageGone`, or what `send()` raises. To edit twice does no harm, so nothing is said of repetitions.
+        """
+        raise NotImplementedError
+
+    async def delete(self, part: OutgoingPart, *, message_id: str, http: aiohttp.ClientSession) -> None:  # noqa: B027
+        """Takes a message of ours out of the chat of `part`, if that can be done. Never raises."""
+
+    def edit_distance(self, context: SessionContext) -> float:
+        """Seconds that must lie between two edits in the chat, whatever the configuration says."""
+        return 0.0
+
     async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:  # noqa: B027
         """Tells the chat that an answer is on its way; called every few seconds while a turn runs. Never raises."""
 
     async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:  # noqa: B027
         """Shows the reply so far (`text` is all of it). Called at most every 50 ms. Never raises."""
+
+    def stream_work(self, context: SessionContext, *, turn_id: int, entries: list[dict[str, Any]]) -> None:  # noqa: B027
+        """Shows what the turn has done so far: all `entries` of `turns/work.py`. Never raises."""
 
     def prepare_to_listen(self) -> None:  # noqa: B027
         """Imports what only `listen()` needs; called once, before the lease is claimed, in a thread."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
 from gateway_app import lanes
 from gateway_app.access.audit import Actor, open_ledger
 from gateway_app.access.command_access import Tier, may_run, tier_of
@@ -53,6 +55,20 @@ def objection(question: Question, source: SessionSource, *, scope: ApprovalScope
 def _is_same_place(question: Question, source: SessionSource) -> bool:
     asked = question.asked
     return (source.platform, source.account, source.chat_id) == (asked.platform, asked.account, asked.chat_id)
+
+
+def decide(question: Question, *, is_approved: bool, by: str) -> bool:
+    """An operator's decision in the admin, for this one call; false where it was settled before.
+
+    The caller rings after this returns. `question` is brought up to date.
+    """
+    with transaction.atomic():
+        lanes.wake(lane_id=question.lane_id)
+        settle = answering.approve if is_approved else answering.deny
+        is_first = settle(question, by=by, door=QuestionDoor.ADMIN)
+    if not is_first:
+        question.refresh_from_db()
+    return is_first
 
 
 def audit(claim: Claim, *, turn_id: int) -> None:

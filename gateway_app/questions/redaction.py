@@ -8,7 +8,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-HIDDEN = "•••"
+from gateway_app.config.schema import Config
+from gateway_app.redaction import HIDDEN, redacted
+
 LONGEST = 2_500
 """Characters of the arguments that are shown; what is beyond is counted. A message on Telegram holds 4,096."""
 DEEPEST = 20
@@ -18,40 +20,32 @@ SECRET_NAME = re.compile(
     r"|cookie|^pin$|^otp$",
     re.IGNORECASE,
 )
-SECRET_VALUE = re.compile(
-    r"(?i:\b(?:bearer|basic)\s+[\w.+/=~-]{8,})"
-    r"|\b(?:sk|pk|rk)-[\w-]{12,}|\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}|\bxox[abprs]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\b\d{6,}:[\w-]{30,}"
-    r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    re.DOTALL,
-)
 
 
-def shown(arguments: Mapping[str, Any]) -> str:
+def shown(arguments: Mapping[str, Any], *, config: Config) -> str:
     """JSON in which nothing can pass for anything else: no backtick, no invisible or reordering character."""
-    text = json.dumps(_without_secrets(arguments, depth=0), ensure_ascii=False, indent=1)
+    text = json.dumps(_without_secrets(arguments, config=config), ensure_ascii=False, indent=1)
     plain = "".join(_visible(character) for character in text)
     if len(plain) <= LONGEST:
         return plain
     return f"{plain[:LONGEST]}\n… and {len(plain) - LONGEST:,} characters more"
 
 
-def _without_secrets(value: Any, *, depth: int) -> Any:
+def _without_secrets(value: Any, *, config: Config, depth: int = 0) -> Any:
     if depth > DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        return {
-            _hidden(str(name)): HIDDEN if SECRET_NAME.search(str(name)) else _without_secrets(item, depth=depth + 1)
-            for name, item in value.items()
-        }
+        found: dict[str, Any] = {}
+        for name, item in value.items():
+            is_secret = SECRET_NAME.search(str(name))
+            key = redacted(str(name), config=config)
+            # Two names that are hidden are still two arguments.
+            key = key if key not in found else f"{key} ({len(found)})"
+            found[key] = HIDDEN if is_secret else _without_secrets(item, config=config, depth=depth + 1)
+        return found
     if isinstance(value, list):
-        return [_without_secrets(item, depth=depth + 1) for item in value]
-    return _hidden(value) if isinstance(value, str) else value
-
-
-def _hidden(text: str) -> str:
-    return SECRET_VALUE.sub(HIDDEN, text)
+        return [_without_secrets(item, config=config, depth=depth + 1) for item in value]
+    return redacted(value, config=config) if isinstance(value, str) else value
 
 
 def _visible(character: str) -> str:

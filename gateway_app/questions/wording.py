@@ -29,9 +29,9 @@ def message(question: Question, *, now: datetime) -> str:
         how = "Answer with a number, or in your own words." if question.choices else "Just answer."
         return f"{question.text}{chr(10) if listed else ''}{listed}\n\n{how} I wait for {wait}."
     return (
-        f"**May I run this?** ({question.number})\nTool: `{question.tool}`\n```json\n{question.text}\n```\n"
-        f"/approve {question.number} runs it once; with `session` or `always` I do not ask again."
-        f" /deny {question.number} does not. Without an answer within {wait} it is not run."
+        f"**May I run this?** ({question.name})\nTool: `{question.tool}`\n```json\n{question.text}\n```\n"
+        f"/approve {question.name} runs it once; with `session` or `always` I do not ask again."
+        f" /deny {question.name} does not. Without an answer within {wait} it is not run."
     )
 
 
@@ -52,7 +52,7 @@ def encoded(question: Question) -> str:
 
 def settled(question: Question) -> str:
     """What became of it, in one line."""
-    name = f"`{question.tool}` ({question.number})"
+    name = f"`{question.tool}` ({question.name})"
     match QuestionState(question.state):
         case QuestionState.APPROVED:
             return f"Approved: {name}.{SCOPES[ApprovalScope(question.scope)]}"
@@ -71,8 +71,8 @@ def settled(question: Question) -> str:
 def listing(questions: Sequence[Question]) -> str:
     """The questions that wait, by their numbers."""
     lines = [
-        f"- {question.number}: `{question.tool}`" if question.kind == QuestionKind.APPROVAL else
-        f"- {question.number}: {_cut(question.text)}"
+        f"- {question.name}: `{question.tool}`" if question.kind == QuestionKind.APPROVAL else
+        f"- {question.name}: {_cut(question.text)}"
         for question in questions
     ]  # fmt: skip
     return "\n".join(lines)

@@ -55,23 +55,23 @@ def last_active(*, said_at: datetime | None, resumed_at: datetime | None) -> dat
     return max(said_at, resumed_at or said_at) if said_at else None
 
 
-def end_due(*, after: int = 0) -> int | None:
+def end_due(*, after: str = "") -> str | None:
     """Looks at the next BATCH of open sessions and ends those that are over by now, where nothing waits or runs.
 
-    Returns what to pass on as `after`, None where that was the last. Harmless twice at once: whoever gets a session's
-    lane ends it, and looks again before.
+    They are taken by their keys. Returns what to pass on as `after`, None where that was the last. Harmless twice at
+    once: whoever gets a session's lane ends it, and looks again before.
     """
     if not reset_policy.is_anywhere():
         return None
-    rows = _idle_sessions(pk__gt=after)
+    rows = _idle_sessions(session_key__gt=after)
     now = clock.read()
     for row in rows:
         if _reason(row, at=now):
             _end(pk=row["pk"], key=row["session_key"])
-    return rows[-1]["pk"] if len(rows) == BATCH else None
+    return rows[-1]["session_key"] if len(rows) == BATCH else None
 
 
-def _idle_sessions(**which: int) -> list[dict[str, Any]]:
+def _idle_sessions(**which: Any) -> list[dict[str, Any]]:
     """Sessions that are open and have no message in their lane that waits or runs."""
     newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id").values("created_at")[:1]
     open_messages = InboundMessage.objects.filter(
@@ -79,7 +79,7 @@ def _idle_sessions(**which: int) -> list[dict[str, Any]]:
     )
     found = Session.objects.filter(~Exists(open_messages), ended_at=None, **which).annotate(said_at=Subquery(newest))
     columns = ("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
-    return [dict(row) for row in found.order_by("pk").values(*columns)[:BATCH]]
+    return [dict(row) for row in found.order_by("session_key").values(*columns)[:BATCH]]
 
 
 def _reason(row: dict[str, Any], *, at: datetime) -> EndReason | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway_app import background, clock, lanes, metrics
@@ -79,7 +79,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
     with lanes.fenced(turn.claim):
         reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
-        posting = outbox.Posting(_draft(turn, reply, files=outcome.files), and_claim=True)
+        posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
@@ -142,7 +142,8 @@ def _writing_messages(turn: OpenTurn, said: list[dict[str, Any]]) -> Statement:
 
 def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     dead, usage = outcome.state is TurnState.DEAD, outcome.usage
-    told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if turn.reset else []
+    is_told = turn.reset and outcome.state is not TurnState.STOPPED
+    told = [Statement(f"UPDATE {SESSION} SET untold_reset = '' WHERE id = %s", [turn.session_pk])] if is_told else []
     return [
         *told,
         Statement(
@@ -162,10 +163,12 @@ def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
     ]  # fmt: skip
 
 
-def _draft(turn: OpenTurn, text: str, *, files: Sequence[MediaFile]) -> outbox.Draft:
-    context = turn.context
-    if turn.preface and (text or files):
+def _draft(turn: OpenTurn, text: str, outcome: Outcome) -> outbox.Draft:
+    context, place = turn.context, turn.preview
+    if turn.preface and (text or outcome.files):
         text = "\n\n".join([*turn.preface, *([text] if text else [])])
+    if place and outcome.state is TurnState.STOPPED:
+        place = replace(place, seq=None)  # what was said stays where it stands, above the answer to `/stop`
     return outbox.Draft(
         key=f"turn/{turn.turn_id}",
         platform=context.platform,
@@ -175,5 +178,6 @@ def _draft(turn: OpenTurn, text: str, *, files: Sequence[MediaFile]) -> outbox.D
         reply_to=turn.reply_to,
         text=background.labelled(turn.source, text),
         turn_id=turn.turn_id,
-        files=files,
+        files=outcome.files,
+        place=place,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from gateway_app.agent.tools import registry as tool_registry
 from gateway_app.commands.invocation import Invocation
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, Turn
+from gateway_app.models import InboundMessage, OutboundPart, Session, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
@@ -34,6 +35,8 @@ from .waiting import COLUMNS, Waiting, collected, read, said
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
+NOTICE = "reset/"
+"""What the keys of notices of a reset begin with, in the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ class OpenTurn:
     """What people are told above the reply: what was understood of their voice, which file could not be had."""
     answers: Answers = field(default_factory=dict)
     """What people have answered in it: it was parked before."""
+    preview: outbox.Place | None = None
+    """The message that shows the reply while it is written, and whose place it is to take."""
+    leftovers: list[asyncio.Task[None]] = field(default_factory=list)  # in the chat; no reply waits for them
 
     def obeys(self, reason: StopReason) -> bool:
         """Whether the turn ends for it: a command is short, and a message that comes meanwhile is no word on it."""
@@ -213,11 +219,13 @@ def _pinning(session: OpenSession, prompted: Pinned) -> Statement:
 
 
 def _give_notice(turn: OpenTurn, text: str) -> None:
-    """Puts it before the turn's reply. Once, since a turn starts once."""
+    """Puts it before the turn's reply. Once, since a turn starts once; one that was stopped before has given it."""
+    if OutboundPart.objects.filter(turn__session_id=turn.session_pk, idempotency_key__startswith=NOTICE).exists():
+        return
     context = turn.context
     outbox.enqueue(
         outbox.Draft(
-            key=f"reset/{turn.turn_id}",
+            key=f"{NOTICE}{turn.turn_id}",
             platform=context.platform,
             account=context.account,
             chat_id=context.chat_id,
@@ -262,6 +270,8 @@ def _take_over(claim: Claim, *, turn_id: int, waiting: list[Waiting]) -> OpenTur
     )
     opened.interrupts = turn.interrupts
     opened.answers = answering.answers_of(turn_id)
+    if turn.has_known_preview:
+        opened.preview = outbox.Place(turn.preview_id, turn.preview_seq)
     if turn.stop and opened.obeys(StopReason(turn.stop)):
         opened.stop = StopReason(turn.stop)
     opened.seen_tail = -1  # what the dead worker had not looked for may join yet

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Max
 
-from gateway_app import clock, lanes
+from gateway_app import background, clock, lanes
 from gateway_app.agent.asking import Ask, Parked
 from gateway_app.config import live
 from gateway_app.delivery import outbox
@@ -41,7 +41,8 @@ def park(turn: OpenTurn, parked: Parked) -> Closed:
 
 
 def _write(turn: OpenTurn, asks: Sequence[Ask], *, reply: int, now: datetime) -> list[Question]:
-    settings = live.config().approvals
+    config = live.config()
+    settings = config.approvals
     last = Question.objects.filter(lane_id=turn.claim.lane_id).aggregate(last=Max("number"))["last"] or 0
     questions = []
     for number, ask in enumerate(asks, start=last + 1):
@@ -56,7 +57,7 @@ def _write(turn: OpenTurn, asks: Sequence[Ask], *, reply: int, now: datetime) ->
                 reply=reply,
                 tool_call_id=ask.call.id,
                 tool=ask.call.name,
-                text=redaction.shown(ask.arguments) if is_approval else ask.arguments["question"],
+                text=redaction.shown(ask.arguments, config=config) if is_approval else ask.arguments["question"],
                 choices=[] if is_approval else ask.arguments.get("choices", []),
                 source=turn.source.to_json(),
                 asked_at=now,
@@ -76,7 +77,7 @@ def _post(turn: OpenTurn, questions: Sequence[Question], *, now: datetime) -> tu
             chat_id=context.chat_id,
             thread_id=context.thread_id,
             reply_to=turn.reply_to,
-            text=wording.message(question, now=now),
+            text=background.labelled(turn.source, wording.message(question, now=now)),
             turn_id=turn.turn_id,
             buttons=wording.encoded(question),
         )

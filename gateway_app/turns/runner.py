@@ -21,6 +21,7 @@ from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.asking import Parked
 from gateway_app.agent.interruption import cut_short
 from gateway_app.agent.model_client import ModelError, client
+from gateway_app.agent.registry import Registry
 from gateway_app.agent.results import Result
 from gateway_app.agent.results import keeping as results_kept
 from gateway_app.agent.routing import models_for
@@ -31,7 +32,7 @@ from gateway_app.commands.runner import run_command
 from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
-from gateway_app.media import vision
+from gateway_app.media import outgoing, vision
 from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.questions import deciding, permissions
@@ -41,6 +42,7 @@ from gateway_app.worker.leases import keeper
 
 from . import attachments, compression, enclosures, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
+from .display import display_of, with_thoughts
 from .opening import OpenTurn, claim_and_open, give_up_early
 from .parking import park
 from .stop_watch import stop_watch
@@ -107,7 +109,10 @@ async def _run_session(
     try:
         async with keeper.keeping(claim):
             while turn:
-                closed = await _run(turn, http=http)
+                try:
+                    closed = await _run(turn, http=http)
+                finally:
+                    deliveries += turn.leftovers
                 if closed.is_long:
                     later = compression.compress_later(session_pk=turn.session_pk, context=turn.context, http=http)
                     compressions.append(asyncio.create_task(later))
@@ -202,7 +207,8 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome | 
         steps=[conversation.last] if conversation.last else [],
         **_used(conversation.usage),
     )
-    return await enclosures.enclosed(turn, outcome, http=http)
+    outcome = await enclosures.enclosed(turn, outcome, http=http)
+    return dataclasses.replace(outcome, reply=_shown(turn, outcome.reply, thoughts=conversation.thoughts))
 
 
 async def _begin(turn: OpenTurn) -> bool:
@@ -221,14 +227,25 @@ def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
     if turn.invocation:
         return Outcome(state=TurnState.STOPPED, reply="")
     conversation, steps = cut_short(turn.steps, text=said)
-    is_seen = said.strip() and platforms.get(turn.context.platform).is_streamed
+    platform = platforms.get(turn.context.platform)
+    display = display_of(platform, overrides=turn.overrides, is_beside=bool(turn.source.background))
+    is_seen = turn.preview or (said.strip() and platform.is_streamed and display.is_streamed)
     return Outcome(
         state=TurnState.STOPPED,
-        reply=f"{said.rstrip()}\n\n{STOPPED}" if is_seen else "",
+        reply=f"{outgoing.unasked(said).rstrip()}\n\n{STOPPED}".lstrip() if is_seen else "",
         said=conversation.said,
         steps=steps,
         **_used(conversation.usage),
     )
+
+
+def _shown(turn: OpenTurn, reply: str, *, thoughts: list[str]) -> str:
+    """The reply as people get it."""
+    platform = platforms.get(turn.context.platform)
+    if not thoughts or platform.is_streamed:
+        return reply
+    is_shown = display_of(platform, overrides=turn.overrides).shows_reasoning
+    return with_thoughts(reply, thoughts=thoughts) if is_shown else reply
 
 
 def _used(usage: Usage) -> dict[str, Any]:
@@ -237,7 +254,7 @@ def _used(usage: Usage) -> dict[str, Any]:
 
 async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversation:
     async def record(steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
-        await _to_its_end(_record(turn, steps, results))
+        await _to_its_end(_record(turn, steps, results, stage=stage))
 
     async def commit(function: Callable[[], Any]) -> Any:
         return await _to_its_end(in_database(journal.commit, turn.claim, function))
@@ -257,27 +274,24 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         return await in_database(permissions.permitted, turn.source, session_id=session_id, tools=tools)
 
     platform = platforms.get(turn.context.platform)
-    async with presence.shown(platform, turn, http=http) as show:
+    async with presence.shown(platform, turn, http=http) as stage:
         await attachments.take_in(turn, http=http)
         await prepare_tools(turn.context)
-
-        async def on_text(text: str) -> None:
-            turn.partial = text
-            assert show
-            await show(text)
-
+        shows = stage.display
         models = models_for(turn.context, live.config(), turn.overrides)
         agent = AIAgent(
             model=client(http),
             models=models,
-            tools=tool_registry(turn.context),
+            tools=_tools(turn),
             context=turn.context,
             record=record,
             commit=commit,
             turn_id=turn.turn_id,
             prompt=turn.prompt,
             effort=turn.overrides.reasoning_effort,
-            on_text=on_text if show else None,
+            on_text=stage.on_text if shows.is_streamed else None,
+            on_thought=stage.on_thought if shows.shows_reasoning else None,
+            on_call=None if shows.tool_progress == "off" else stage.on_call,
             join=join,
             compress=compress,
             seeing=[model for model in models if vision.sees(model, live.config().media.vision_models)],
@@ -292,12 +306,24 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         )
 
 
-async def _record(turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result]) -> None:
-    keeping = results_kept(results, session_pk=turn.session_pk, turn_id=turn.turn_id)
+def _tools(turn: OpenTurn) -> Registry:
+    """Work in the background asks nothing in words: the next message in the chat is the conversation's."""
+    tools = tool_registry(turn.context)
+    return tools.without_questions() if turn.source.background else tools
+
+
+async def _record(
+    turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result], *, stage: presence.Stage | None = None
+) -> None:
+    besides = results_kept(results, session_pk=turn.session_pk, turn_id=turn.turn_id)
+    if stage:
+        besides += stage.closing(steps)
     first = len(turn.steps)
-    await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=first, steps=steps, besides=keeping)
+    await in_database(journal.record, turn.claim, turn_id=turn.turn_id, first=first, steps=steps, besides=besides)
     turn.steps.extend(steps)
     turn.partial = ""
+    if stage:
+        stage.close(steps)
 
 
 async def _to_its_end(committing: Coroutine[Any, Any, T]) -> T:

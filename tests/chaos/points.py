@@ -32,6 +32,7 @@ POINTS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "worker": {
         "turn claimed": ("found", "gateway_app.turns.runner", "claim_and_open"),
+        "tool runs": ("before", "gateway_app.agent.ai_agent", "handle_function_call"),
         "step journaled": ("after", "gateway_app.turns.journal", "record"),
         "command answered": ("after", "gateway_app.turns.runner", "run_command"),
         "reply in hand": ("before", "gateway_app.turns.runner", "close"),

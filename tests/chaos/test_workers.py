@@ -18,6 +18,9 @@ class KilledWorkerTests(ChaosTestCase):
     def test_killed_after_the_journal_row(self) -> None:
         self.prove(workers.killed_after_a_journaled_step)
 
+    def test_killed_by_the_tool_that_it_runs(self) -> None:
+        self.prove(workers.killed_by_a_tool)
+
     def test_killed_while_it_answers_a_command(self) -> None:
         self.prove(workers.killed_in_a_command)
 

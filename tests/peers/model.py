@@ -197,6 +197,8 @@ class ModelPeer(PeerServer):
         behaviour = self.script.choose(model=call["model"], text=text)
         if behaviour.delay:
             await asyncio.sleep(behaviour.delay)
+        while self.script.is_held:
+            await asyncio.sleep(0.01)
         while self.records.stats()["max_in_flight"] < behaviour.together:
             await asyncio.sleep(0.01)
         if behaviour.status >= 400 and behaviour.body is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -34,8 +35,12 @@ class Behaviour:
     """Of `body`."""
     answer: str | None = None
     """`{text}` stands for the last user message."""
+    thought: str = ""
+    """What the model thinks before, as servers tell it apart from the answer."""
     tool_calls: tuple[Mapping[str, str], ...] = ()
     """`{"name": …, "arguments": …}` each, and an `id` where it matters."""
+    rounds: int = 0
+    """Rounds in which the tools are called, before the text; 0 for every time. `{round}` in arguments is its number."""
     finish_reason: str | None = None
     usage: bool = True
     cached_tokens: int = 0
@@ -84,6 +89,19 @@ class Script:
         self._lock = threading.Lock()
         self._default = default or Behaviour()
         self._rules: list[Rule] = []
+        self._goes_on = threading.Event()
+        self._goes_on.set()
+
+    @property
+    def is_held(self) -> bool:
+        return not self._goes_on.is_set()
+
+    def hold(self) -> None:
+        """From now on calls are taken and not answered, until `release()`."""
+        self._goes_on.clear()
+
+    def release(self) -> None:
+        self._goes_on.set()
 
     def set(self, *, default: Behaviour | None = None, rules: Iterable[Rule] = ()) -> None:
         """Replaces the whole script."""
@@ -125,7 +143,15 @@ def compose(request: dict[str, Any], behaviour: Behaviour, *, text: str) -> tupl
     """The text and the tool calls that answer `request`."""
     if behaviour.tool_calls or behaviour.answer is not None:
         answer = (behaviour.answer or "").replace("{text}", text)
-        return answer, [tool_call(**call) for call in behaviour.tool_calls]
+        if not behaviour.rounds:
+            return answer, [tool_call(**call) for call in behaviour.tool_calls]
+        done = rounds_done(request["messages"])
+        if done >= behaviour.rounds:
+            return answer, []
+        numbered = [
+            {**call, "arguments": call["arguments"].replace("{round}", str(done))} for call in behaviour.tool_calls
+        ]
+        return "", [tool_call(**call) for call in numbered]
     last = request["messages"][-1]
     if last["role"] == "tool":
         return f"tool said: {last['content']}", []
@@ -136,6 +162,12 @@ def compose(request: dict[str, Any], behaviour: Behaviour, *, text: str) -> tupl
         if found[1] in offered
     ]
     return ("", calls) if calls else (f"echo: {text}", [])
+
+
+def rounds_done(messages: list[dict[str, Any]]) -> int:
+    """How often tools were called since a person wrote last."""
+    since = itertools.takewhile(lambda message: message["role"] != "user", reversed(messages))
+    return sum(bool(message.get("tool_calls")) for message in since)
 
 
 def tool_call(*, name: str, arguments: str, id: str | None = None) -> dict[str, Any]:
@@ -153,6 +185,8 @@ def whole_body(
     message: dict[str, Any] = {"role": "assistant", "content": text or None}
     if calls:
         message["tool_calls"] = calls
+    if behaviour.thought:
+        message["reasoning_content"] = behaviour.thought
     rest: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": reason(behaviour, calls)}]}
     if behaviour.usage:
         rest["usage"] = usage(size, text, behaviour)
@@ -172,7 +206,9 @@ def stream_events(
         return event(choices=[{"index": 0, "delta": fields, "finish_reason": finish_reason}])
 
     step = behaviour.piece_chars
-    events = [delta(content=text[start : start + step]) for start in range(0, len(text), step)]
+    thought = behaviour.thought
+    events = [delta(reasoning_content=thought[start : start + step]) for start in range(0, len(thought), step)]
+    events += [delta(content=text[start : start + step]) for start in range(0, len(text), step)]
     for index, call in enumerate(calls):
         arguments = call["function"]["arguments"]
         middle = len(arguments) // 2

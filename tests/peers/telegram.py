@@ -23,8 +23,9 @@ from typing import Any
 from aiohttp import web
 
 from tests.peers.serving import PeerServer
-from tests.peers.telegram_chats import Chat, Chats, Update, Updates
+from tests.peers.telegram_chats import Chats, Update, Updates
 from tests.peers.telegram_control import control
+from tests.peers.telegram_edits import EditCalls
 from tests.peers.telegram_faults import Fault, Faults
 from tests.peers.telegram_files import FileCalls
 from tests.peers.telegram_requests import (
@@ -54,7 +55,7 @@ class Poll:
     is_replaced: bool = False
 
 
-class TelegramPeer(FileCalls, PeerServer):
+class TelegramPeer(EditCalls, FileCalls, PeerServer):
     """The server. Its methods and attributes may be used from any thread."""
 
     def __init__(self, *, token: str = TOKEN, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -137,6 +138,10 @@ class TelegramPeer(FileCalls, PeerServer):
 
     def texts(self, chat_id: int | None = None) -> list[str]:
         return [message["text"] for message in self.messages(chat_id=chat_id)]
+
+    def shown(self, chat_id: int | None = None) -> list[str]:
+        """What people see now of what the bot sent: as it was edited last, without what was deleted."""
+        return [message["shown"] for message in self.messages(chat_id=chat_id) if not message["deleted_at"]]
 
     def updates(self, *, since: int = 0) -> list[dict[str, Any]]:
         """Every update that was pushed: `update_id`, `pushed_at`, `handed_out` (times), `confirmed_at`."""
@@ -318,19 +323,6 @@ class TelegramPeer(FileCalls, PeerServer):
             self._queries[query_id] = str(parameters.get("text") or " ")
         return result(True)
 
-    async def _editMessageReplyMarkup(self, parameters: dict[str, Any]) -> bytes:
-        with self._lock:
-            chat = self._chat(parameters)
-            wanted = whole_number(parameters, "message_id", default=0, least=1, most=2**53)
-            for message in self._chats.messages:
-                if (message["chat_id"], message["message_id"]) == (chat.chat_id, wanted):
-                    rows = check_markup(parameters)
-                    if rows == message["buttons"]:
-                        raise BadCall("Bad Request: message is not modified")
-                    message["buttons"] = rows
-                    return result({"message_id": wanted, "chat": {"id": chat.chat_id, "type": chat.kind}, "date": 1})
-        raise BadCall("Bad Request: message to edit not found")
-
     async def _sendChatAction(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
             chat = self._chat(parameters)
@@ -357,18 +349,6 @@ class TelegramPeer(FileCalls, PeerServer):
         if "chat_id" in scope:
             self._chat({"chat_id": scope["chat_id"]})
         return json.dumps(scope, sort_keys=True)
-
-    def _chat(self, parameters: dict[str, Any]) -> Chat:
-        """The chat of a call. A bot may write only where somebody has written to it."""
-        chat_id = whole_number(parameters, "chat_id", default=0, least=-(2**53), most=2**53)
-        chat = self._chats.known.get(chat_id)
-        if chat is None:
-            raise BadCall("Bad Request: chat not found")
-        if parameters.get("message_thread_id"):
-            thread = whole_number(parameters, "message_thread_id", default=0, least=1, most=2**31)
-            if thread not in chat.threads:
-                raise BadCall("Bad Request: message thread not found")
-        return chat
 
     def _wake(self) -> None:
         with self._lock:

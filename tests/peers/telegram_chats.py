@@ -103,7 +103,8 @@ class Chats:
         self.messages: list[dict[str, Any]] = []
         """What the bot sent: `chat_id`, `thread_id`, `message_id`, `text` (as sent), `shown`, `entities`, `reply_to`,
         `buttons` (as they are now), `caption`, `at`, for a file `method`, `file_name` and `bytes`, and `answered`,
-        which is off where the connection was dropped afterwards."""
+        which is off where the connection was dropped afterwards. `history` has what it showed before it was edited, the
+        oldest first; `deleted_at` is when it was taken out."""
         self.files: dict[str, bytes] = {}
         """What people sent, by file id."""
         self._last_file = 0
@@ -201,6 +202,28 @@ class Chats:
             "buttons": (parameters.get("reply_markup") or {}).get("inline_keyboard", []),
             "at": time.time(),
             "answered": False,
+            "history": [],
+            "deleted_at": None,
         }
         self.messages.append(message)
         return message
+
+    def sent(self, *, chat: Chat, message_id: int) -> dict[str, Any] | None:
+        """A message of the bot's own that is still in the chat."""
+        for message in self.messages:
+            if (message["chat_id"], message["message_id"]) == (chat.chat_id, message_id):
+                return None if message["deleted_at"] else message
+        return None
+
+    def edit(self, message: dict[str, Any], *, parameters: dict[str, Any], shown: str) -> bool:
+        """Whether that changed anything."""
+        entities = parameters.get("entities") or []
+        if (message["shown"], message["entities"]) == (shown, entities):
+            return False
+        message["history"].append(message["shown"])
+        message |= {"text": parameters["text"], "shown": shown, "entities": entities, "edited_at": time.time()}
+        return True
+
+    def delete(self, message: dict[str, Any], *, chat: Chat) -> None:
+        message["deleted_at"] = time.time()
+        chat.message_ids.discard(message["message_id"])

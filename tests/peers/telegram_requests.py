@@ -47,6 +47,10 @@ PARAMETERS: dict[str, frozenset[str]] = {
     "deleteWebhook": frozenset({"drop_pending_updates"}),
     "getUpdates": frozenset({"offset", "limit", "timeout", "allowed_updates"}),
     "sendChatAction": frozenset({"chat_id", "message_thread_id", "action"}),
+    "editMessageText": frozenset(
+        {"chat_id", "message_id", "text", "parse_mode", "entities", "link_preview_options", "reply_markup"}
+    ),
+    "deleteMessage": frozenset({"chat_id", "message_id"}),
     "sendMessage": frozenset(
         {
             "chat_id",

@@ -11,12 +11,14 @@ from django.db import transaction
 from django.test import TransactionTestCase
 from django.utils import timezone
 
-from gateway_app import homes
+from gateway_app import homes, lanes
 from gateway_app.access import configuration, pairing, roles, rules, strangers
 from gateway_app.access.audit import Actor, verify
-from gateway_app.models import AccessRule, AuditEntry, PairingGuard, PairingRequest
+from gateway_app.models import AccessRule, AuditEntry, PairingGuard, PairingRequest, Question, ToolPermission
 from gateway_app.models.audit import AuditAction, Door
-from tests.factories import make_source
+from gateway_app.models.lane import LaneKind
+from gateway_app.questions import deciding, permissions
+from tests.factories import make_session, make_source, make_turn
 
 ANN = Actor("ann", Door.ADMIN)
 LATER = timedelta(days=1)
@@ -104,7 +106,30 @@ class PathTests(TransactionTestCase):
                 lambda: configuration.note(changed, host="a"),
             ),
             ("an admin makes a chat the home channel", AuditAction.HOME_CHANGED, self._home),
+            ("a person approves a call", AuditAction.TOOL_APPROVED, lambda: self._decide("approved", door="chat")),
+            ("a person denies a call", AuditAction.TOOL_DENIED, lambda: self._decide("denied", door="button")),
+            ("nobody decides about a call", AuditAction.TOOL_EXPIRED, lambda: self._decide("expired", door="timeout")),
+            ("an operator takes a permission back", AuditAction.PERMISSION_REMOVED, self._take_back),
         ]
+
+    def _decide(self, state: str, *, door: str) -> None:
+        source = make_source()
+        turn = make_turn(session=make_session(source=source), state="running")
+        Question.objects.create(
+            turn=turn, lane=turn.lane, number=1, kind="approval", reply=1, tool_call_id="id", tool="pay", text="{}",
+            source=source.to_json(), expires_at=timezone.now(), state=state, door=door,
+            scope="once" if state == "approved" else "",
+        )  # fmt: skip
+        with transaction.atomic():
+            claim = lanes.claim(kind=LaneKind.TURNS, key=turn.lane.key)
+        assert claim
+        for _ in range(2):  # a worker that takes the turn over does not know whether it was done
+            deciding.audit(claim, turn_id=turn.pk)
+
+    def _take_back(self) -> None:
+        row = ToolPermission.objects.create(platform="telegram", participant="1", tool="pay")
+        for _ in range(2):
+            permissions.take_back(permission_id=row.pk, by=ANN)
 
     def _home(self) -> None:
         with transaction.atomic():

@@ -1,15 +1,10 @@
-"""The pages on access in a real browser: the queue by mouse and keyboard, on a telephone, and in the dark.
-
-The browser is Debian's chromium, since Playwright's own would have to be fetched. Playwright runs on a thread of its
-own: it keeps an event loop there, in which Django refuses to use the database.
-"""
+"""The pages on access in a real browser: the queue by mouse and keyboard, on a telephone, and in the dark."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 from unittest import SkipTest, mock
 
@@ -17,66 +12,37 @@ from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
 from django.test import SimpleTestCase
 from django.urls import reverse
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from gateway_app.access import rules
 from gateway_app.models import AuditEntry, PairingRequest
+from tests import chromium
+from tests.chromium import DESKTOP, PHONE, Chromium
 
 from .access_case import ANN, list_of, make_pairing, make_person, page_of
 
 T = TypeVar("T")
 
-MISSING = "There is no chromium for the browser test. Debian, Ubuntu: apt-get install chromium"
-ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE_MS = 10_000
 PASSWORD = "correct horse battery"
-DESKTOP, PHONE = (1280, 800), (390, 844)
-
-
-def chromium() -> str:
-    """Where the browser is. Where there is none the test fails in CI, and is skipped elsewhere; both say what to do."""
-    found = shutil.which("chromium")
-    if found:
-        return found
-    if os.environ.get("CI"):
-        raise AssertionError(MISSING)
-    raise SkipTest(MISSING)
 
 
 class ChromiumTests(SimpleTestCase):
     @mock.patch.object(shutil, "which", return_value=None)
     def test_without_a_browser_the_test_fails_in_ci_and_says_elsewhere_why_it_is_skipped(self, _: mock.Mock) -> None:
         with mock.patch.dict(os.environ, {"CI": "true"}), self.assertRaisesRegex(AssertionError, "apt-get install"):
-            chromium()
+            chromium.found()
         with mock.patch.dict(os.environ, {"CI": ""}), self.assertRaisesRegex(SkipTest, "apt-get install"):
-            chromium()
+            chromium.found()
 
 
 class BrowserTests(StaticLiveServerTestCase):
-    playwright: ClassVar[Playwright]
-    browser: ClassVar[Browser]
-    thread: ClassVar[ThreadPoolExecutor]
+    browser: ClassVar[Chromium]
 
     @classmethod
     def setUpClass(cls) -> None:
-        path = chromium()
+        cls.browser = Chromium()
+        cls.addClassCleanup(cls.browser.close)
         super().setUpClass()
-        cls.thread = ThreadPoolExecutor(1, thread_name_prefix="browser")
-        cls.addClassCleanup(cls.thread.shutdown)
-
-        def launch() -> None:
-            cls.playwright = sync_playwright().start()
-            cls.browser = cls.playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-
-        def close() -> None:
-            cls.browser.close()
-            cls.playwright.stop()
-
-        cls.thread.submit(launch).result()
-        cls.addClassCleanup(lambda: cls.thread.submit(close).result())
 
     def setUp(self) -> None:
         User.objects.create_superuser("olga", password=PASSWORD)
@@ -86,9 +52,8 @@ class BrowserTests(StaticLiveServerTestCase):
         complaints: list[str] = []
 
         def run() -> T:
-            with self.context(size, scheme) as context:
+            with self.browser.context(size=size, scheme=scheme) as context:
                 page = context.new_page()
-                page.set_default_timeout(PATIENCE_MS)
                 page.on("pageerror", lambda error: complaints.append(str(error)))
                 self.open(page, reverse("admin:index"))  # which leads to the sign-in, and back
                 page.get_by_label("Username").fill("olga")
@@ -97,15 +62,9 @@ class BrowserTests(StaticLiveServerTestCase):
                 page.wait_for_url(self.live_server_url + reverse("admin:index"))
                 return visit(page)
 
-        found = self.thread.submit(run).result()
+        found = self.browser.run(run)
         self.assertEqual(complaints, [])
         return found
-
-    def context(self, size: tuple[int, int], scheme: str) -> BrowserContext:
-        width, height = size
-        return self.browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if scheme == "dark" else "light"
-        )
 
     def open(self, page: Page, path: str) -> None:
         page.goto(self.live_server_url + path)

@@ -23,8 +23,10 @@ from gateway_app.models import (
     Listener,
     MemoryFlush,
     MemoryNote,
+    Question,
     SendGate,
     Session,
+    ToolPermission,
     TurnStep,
     Undo,
 )
@@ -33,7 +35,7 @@ from tests.factories import make_inbound, make_message, make_outbound, make_sess
 
 LISTS = (
     "session", "transcriptmessage", "inboundmessage", "turn", "outboundpart", "lane", "listener", "channel", "sendgate",
-    "heartbeat", "memoryflush", "memorynote", "compression",
+    "heartbeat", "memoryflush", "memorynote", "compression", "question", "toolpermission",
 )  # fmt: skip
 
 
@@ -64,6 +66,11 @@ def fill(count: int) -> None:
         Compression.objects.create(
             session=found, head_until=0, last_message=1, pruned_until=1, summary="<b>was said", model="small"
         )
+        Question.objects.create(
+            turn=turn, lane=turn.lane, number=1, kind="approval", reply=1, tool_call_id="id", tool="pay", text="<b>",
+            source=source.to_json(), expires_at=timezone.now(),
+        )  # fmt: skip
+        ToolPermission.objects.create(platform="telegram", participant=source.user_id, tool="pay")
         TurnStep.objects.create(turn=turn, position=number, kind="tool_result", payload={"content": "<b>"})
     Lane.objects.update(wake_at=timezone.now())
 

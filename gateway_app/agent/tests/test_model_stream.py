@@ -105,7 +105,7 @@ class TestTheReply(unittest.TestCase):
     def test_a_character_in_two_halves_is_put_together_and_passed_on_once(self) -> None:
         draft = Draft()
         halves = [
-            draft.add(b'{"choices": [{"delta": {"content": "%s"}}]}' % half) for half in (rb"a\ud83d", rb"\ude00b")
+            draft.add(b'{"choices": [{"delta": {"content": "%s"}}]}' % half).text for half in (rb"a\ud83d", rb"\ude00b")
         ]
         self.assertEqual(halves, ["a", "😀b"])
         self.assertEqual(draft.finish(model="m", seconds=0, prompt_bytes=0).text, "a😀b")

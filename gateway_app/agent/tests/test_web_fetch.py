@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import tempfile
 from typing import Any
 from unittest import TestCase, mock
 
@@ -162,6 +163,16 @@ class FetchTests(FetchCase):
         self.site.put("/", "<div>" * 100_000)
         with mock.patch.object(page_text, "WAIT_SECONDS", 1):
             self.assert_refused("/", "could not be read")
+
+    def test_a_page_that_kills_the_process_that_reads_it_costs_nothing_else(self) -> None:
+        self.site.put("/", "<p>deadly")
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write("import os, signal, sys\nsys.stdin.read(3)\nos.kill(os.getpid(), signal.SIGKILL)\n")
+            script.flush()
+            with mock.patch.object(page_text, "__file__", script.name):
+                self.assert_refused("/", "could not be read")
+        self.site.put("/", "<p>well")
+        self.assertIn("well", self.fetch())
 
     def test_the_process_that_reads_a_page_has_none_of_our_secrets(self) -> None:
         with mock.patch.object(page_text.subprocess, "run", side_effect=OSError) as run:

@@ -13,7 +13,7 @@ from .access import Access, Limits
 from .agent import Agents
 from .approvals import Approvals
 from .context import Compression, Privacy
-from .display import Display
+from .display import Display, Streaming
 from .fleet import Fleet
 from .health import Health
 from .mcp import Mcp
@@ -65,6 +65,7 @@ class Config(Section):
     quick: QuickCommands
     limits: Limits
     display: Display
+    streaming: Streaming
     fleet: Fleet
     health: Health
     origins: Mapping[str, str] = Field(default_factory=dict)

@@ -79,7 +79,7 @@ class McpServer(Entry):
     """Calls of tools that the server marks as reading only may be made again after a crash. The mark is only the
     server's word."""
     needs_approval: Flag = False
-    """Its tools run only where the person approves the call. Until the gateway can ask, they are not offered."""
+    """Its tools run only where the person approves the call."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

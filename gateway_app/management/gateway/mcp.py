@@ -75,7 +75,7 @@ async def _list(
         connection = connections.get(server.name)
         io.stdout.write(f"{server.summary}, for {', '.join(server.platforms) or 'nobody'}")
         if server.needs_approval:
-            io.stdout.write("    needs approval, for which nobody can be asked yet: it is not offered")
+            io.stdout.write("    needs approval: each call waits until the person has approved it")
         if connection is None:
             io.stdout.write("    switched off")
         elif connection.problem:

@@ -52,6 +52,19 @@ class SniffingTests(SimpleTestCase):
         self.assertEqual(sniffing.sniff(media.HTML, is_voice=True).kind, Kind.DOCUMENT)
 
 
+class UnaskedTests(SimpleTestCase):
+    def test_a_line_that_asks_for_a_file_is_not_seen_while_it_is_written(self) -> None:
+        reply = "Look:\nMEDIA:/tmp/plan.png\nDone."
+        for end in range(len("Look:\nM"), len("Look:\nMEDIA:/tmp/plan.png") + 1):
+            self.assertEqual(outgoing.unasked(reply[:end]), "Look:", reply[:end])
+        self.assertEqual(outgoing.unasked(reply), "Look:\nDone.")
+        self.assertEqual(outgoing.unasked("MEDIA:/tmp/plan.png"), "")
+
+    def test_everything_else_is(self) -> None:
+        for text in ("", "\n", "Look:\n", "Mark my words", "a MEDIA:/b", "```\nMEDIA:/b\n```", "Look:\nMEDIAN"):
+            self.assertEqual(outgoing.unasked(text), text)
+
+
 class VisionTests(SimpleTestCase):
     def test_models_are_known_by_their_names_whoever_serves_them(self) -> None:
         for model in (

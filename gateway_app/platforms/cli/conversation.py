@@ -15,6 +15,7 @@ from gateway_app.models import InboundMessage
 from gateway_app.models.inbox import OPEN_STATES, InboundState
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.base import InboundEvent
+from gateway_app.questions import answering, wording
 from gateway_app.sessions.routing import context_of
 from gateway_app.sessions.source import ChatType, SessionSource
 from gateway_app.turns.runner import run_session
@@ -67,8 +68,8 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
         while True:
             await run_session(context, http=http_session())
             row = await in_database(_row, event.event_id)
-            is_asked = row.turn is not None and row.turn.state == TurnState.PARKED
-            if row.state not in OPEN_STATES or is_asked:
+            asked = await in_database(answering.pending, session_key=context.session_key)
+            if row.state not in OPEN_STATES or asked:
                 break
             await asyncio.sleep(POLL_SECONDS)
     finally:
@@ -76,7 +77,9 @@ async def ask(text: str, *, source: SessionSource) -> Answer:
     texts = await in_database(outbox.fetch, platform="cli", account="", chat_id=source.chat_id)
     # A control command is answered without a turn.
     answered = row.state == InboundState.DONE and (row.turn is None or row.turn.state == TurnState.DONE)
-    return Answer(texts, is_asked or (answered and not accepted.refused))
+    if asked and not texts:
+        texts = [f"I wait for an answer first:\n{wording.listing(asked)}"]
+    return Answer(texts, bool(asked) or (answered and not accepted.refused))
 
 
 def _row(event_id: str) -> InboundMessage:

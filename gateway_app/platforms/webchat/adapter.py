@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 
 from gateway_app.platforms.base import OutgoingPart, Platform
 from gateway_app.sessions.source import SessionContext
 
-from .stream import CHANGED, key, publisher, window
+from .stream import CHANGED, key, publisher, window, work
 
 
 class Adapter(Platform):
@@ -16,6 +18,7 @@ class Adapter(Platform):
     largest_file = 2**40
     """Files are not sent but asked for; the gateway's own limit holds."""
     is_streamed = True
+    tool_progress = "all"
     answers_requests = True
 
     def split(self, text: str) -> list[str]:
@@ -33,6 +36,9 @@ class Adapter(Platform):
 
     async def stream(self, context: SessionContext, *, turn_id: int, text: str) -> None:
         publisher().put(key(context.chat_id), window(turn_id=turn_id, text=text))
+
+    def stream_work(self, context: SessionContext, *, turn_id: int, entries: list[dict[str, Any]]) -> None:
+        publisher().put(key(context.chat_id), work(turn_id=turn_id, entries=entries))
 
     def _ring(self, chat_id: str) -> None:
         publisher().put(key(chat_id), CHANGED)

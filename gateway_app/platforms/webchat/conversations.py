@@ -9,24 +9,29 @@ from typing import Any, Self
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from gateway_app.access.decision import Decision
 from gateway_app.access.gatekeeper import gatekeeper
 from gateway_app.access.limits import Limited
+from gateway_app.commands import menu
+from gateway_app.commands.invocation import parse
 from gateway_app.inbox import accept, clean
 from gateway_app.media.attachment import Attachment
-from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, WebConversation
+from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, TurnStep, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
-from gateway_app.models.turn import OPEN_TURN_STATES, TurnState
+from gateway_app.models.turn import OPEN_TURN_STATES, StepKind, TurnState
+from gateway_app.platforms import registry
 from gateway_app.platforms.base import InboundEvent
 from gateway_app.questions import pressing
 from gateway_app.questions.pressing import Pressed
 from gateway_app.sealing import PLACEHOLDER
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
+from gateway_app.turns import journal, work
+from gateway_app.turns.display import display_of
 
 from . import attached
 from .asked import Asked, asked_in
@@ -122,6 +127,20 @@ def decision_for(user: User) -> Decision:
     return gatekeeper.decide(source_of(user, WebConversation(owner=user)))
 
 
+def commands(user: User, conversation: WebConversation) -> list[dict[str, Any]]:
+    """The slash commands that the person may run in the conversation, as its page shows them."""
+    return [
+        {
+            "name": command.name,
+            "aliases": command.aliases,
+            "usage": command.usage,
+            "text": menu.described(command),
+            "group": command.group,
+        }
+        for command in menu.shown_to(source_of(user, conversation))
+    ]
+
+
 def denial(user: User) -> str:
     """What a person is told whom nothing lets in."""
     name = user.get_username()
@@ -185,7 +204,7 @@ def post(user: User, chat_id: str, *, client_id: str, text: str, attachments: tu
             raise TooFast(accepted.limited[event.event_id])
         if event.event_id in accepted.event_ids:
             WebConversation.objects.filter(pk=conversation.pk).update(active_at=Now())
-            if not conversation.title:
+            if not conversation.title and parse(text) is None:  # a command says nothing of what it is about
                 conversation.title = title_from(clean(text))
                 WebConversation.objects.filter(pk=conversation.pk, title="").update(title=conversation.title)
     row = InboundMessage.objects.filter(platform="webchat", account="", event_id=event.event_id).values(*INBOUND).get()
@@ -226,7 +245,7 @@ def page(chat_id: str, *, before: Cursor) -> Page:
     """The messages just before `before`."""
     inbound, outbound = _lanes(chat_id)
     rows = InboundMessage.objects.filter(lane_id=inbound, seq__lt=before.inbound).order_by("-seq")
-    parts = OutboundPart.objects.filter(lane_id=outbound, seq__lt=before.outbound).order_by("-seq")
+    parts = with_work(OutboundPart.objects.filter(lane_id=outbound, seq__lt=before.outbound)).order_by("-seq")
     items = _sorted(rows.values(*INBOUND)[: PAGE_MESSAGES + 1], parts.values(*OUTBOUND)[: PAGE_MESSAGES + 1])
     kept = items[-PAGE_MESSAGES:]
     seqs = {whose: [item["seq"] for item in kept if item["from"] == whose] for whose in ("you", "agent")}
@@ -249,7 +268,7 @@ def news(chat_id: str, *, after: Cursor, is_asked: bool = False) -> News:
         .values(*INBOUND)[:NEWS_MESSAGES]
     )
     parts = list(
-        OutboundPart.objects.filter(lane_id=outbound, seq__gt=after.outbound)
+        with_work(OutboundPart.objects.filter(lane_id=outbound, seq__gt=after.outbound))
         .order_by("seq")
         .values(*OUTBOUND)[:NEWS_MESSAGES]
     )
@@ -267,9 +286,34 @@ def news(chat_id: str, *, after: Cursor, is_asked: bool = False) -> News:
 
 INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state", "attachments")
 OUTBOUND = (
-    "id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed", "media__reference",
-    "media__name", "media__kind", "media__size",
+    "id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed", "is_reply", "has_work",
+    "media__reference", "media__name", "media__kind", "media__size",
 )  # fmt: skip
+
+
+def with_work(parts: QuerySet[OutboundPart]) -> QuerySet[OutboundPart]:
+    """The parts with what `outbound_item()` says of their turn's work, where that is shown."""
+    display = display_of(registry.get("webchat"))
+    is_reply = Q(idempotency_key__startswith="turn/")
+    is_first = is_reply & Q(idempotency_key__endswith="/0")
+    steps = Q(kind=StepKind.TOOL_RESULT) if display.tool_progress != "off" else Q(pk=None)
+    if display.shows_reasoning:
+        steps |= Q(kind=StepKind.MODEL_REPLY, payload__has_key="thought")
+    has_work = Exists(TurnStep.objects.filter(steps, turn_id=OuterRef("turn_id")))
+    return parts.annotate(
+        is_reply=ExpressionWrapper(is_reply, BooleanField()),
+        has_work=ExpressionWrapper(is_first & has_work, BooleanField()),
+    )
+
+
+def work_of(chat_id: str, *, turn_id: int) -> list[dict[str, Any]]:
+    """What a turn of the conversation did, from its journal; nothing for any other turn."""
+    display = display_of(registry.get("webchat"))
+    inbound, _ = _lanes(chat_id)
+    if not Turn.objects.filter(pk=turn_id, lane_id=inbound).exists():
+        return []
+    mode, steps = display.tool_progress, journal.load(turn_id=turn_id)
+    return work.of_journal(steps, mode=mode, shows_reasoning=display.shows_reasoning).entries
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
@@ -297,6 +341,8 @@ def outbound_item(row: dict[str, Any]) -> Item:
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},
+        "is_reply": row["is_reply"],
+        "has_work": row["has_work"],
     }
 
 

@@ -28,7 +28,7 @@ DATABASE_IS_AWAY = "The gateway cannot reach its database at the moment. Nothing
 
 
 async def feed(*, chat_id: str, cursor: Cursor) -> AsyncIterator[bytes]:
-    """Server-sent events (`update`, `partial`, `trouble`) until the page goes, or for WEBCHAT_CONNECTION_SECONDS."""
+    """Server-sent events: `update`, `partial`, `work`, `trouble`; for WEBCHAT_CONNECTION_SECONDS at the most."""
     now = asyncio.get_running_loop().time
     ends_at = now() + settings.WEBCHAT_CONNECTION_SECONDS
     beats_at = now() + HEARTBEAT_SECONDS
@@ -42,8 +42,9 @@ async def feed(*, chat_id: str, cursor: Cursor) -> AsyncIterator[bytes]:
                 async for event in _read(view, channel, chat_id):
                     yield event
                 view.read_at = now()
-            if event := view.partial(channel):
-                yield event
+            for event in (view.work(channel), view.partial(channel)):
+                if event:
+                    yield event
             if now() >= beats_at:
                 yield b": still here\n\n"
                 beats_at = now() + HEARTBEAT_SECONDS
@@ -85,6 +86,7 @@ class View:
         self._open: dict[str, str] = {}
         """The state last sent of each message that may still change."""
         self._partial = (0, "")
+        self._work: tuple[int, list[dict[str, Any]]] = (0, [])
         self._asked: list[Asked] = []
         self.is_asked = True
         """As far as the page knows, a turn waits for the person."""
@@ -123,11 +125,21 @@ class View:
         """The event that brings the running turn's reply up to date, empty where it is."""
         if channel.turn_id != self._running or self._partial == (channel.turn_id, channel.text):
             return b""
+        if not channel.text and self._partial[0] != channel.turn_id:
+            return b""
         turn_id, shown = self._partial
         self._partial = (channel.turn_id, channel.text)
         if turn_id == channel.turn_id and channel.text.startswith(shown):
             return encoded("partial", {"turn": turn_id, "more": channel.text[len(shown) :]})
         return encoded("partial", {"turn": channel.turn_id, "text": channel.text})
+
+    def work(self, channel: Channel) -> bytes:
+        """The event that brings what the running turn has done up to date, empty where it is."""
+        work = (channel.turn_id, channel.entries)
+        if channel.turn_id != self._running or not channel.entries or self._work == work:
+            return b""
+        self._work = work
+        return encoded("work", {"turn": channel.turn_id, "entries": channel.entries})
 
 
 def encoded(name: str, data: dict[str, Any], *, event_id: Cursor | None = None) -> bytes:

@@ -37,18 +37,26 @@ class Channel:
         self.turn_id = 0
         self.text = ""
         """The reply of `turn_id` so far."""
+        self.entries: list[dict[str, Any]] = []
+        """What that turn has done so far."""
         self.wakers: set[asyncio.Event] = set()
         """One of each page that shows the conversation."""
 
     def take(self, entry: dict[bytes, bytes]) -> None:
         """Takes an entry of the stream into account. Pages are told by `wake()`."""
-        found = stream.partial(entry)
-        if found is None:
+        if partial := stream.partial(entry):
+            self._turn_to(partial.turn_id)
+            gap = "…" if partial.at > len(self.text) else ""
+            self.text = self.text[: partial.at] + gap + partial.text
+        elif doing := stream.doing(entry):
+            self._turn_to(doing.turn_id)
+            self.entries = doing.entries
+        else:
             self.changes += 1
-            return
-        known = self.text if found.turn_id == self.turn_id else ""
-        gap = "…" if found.at > len(known) else ""
-        self.turn_id, self.text = found.turn_id, known[: found.at] + gap + found.text
+
+    def _turn_to(self, turn_id: int) -> None:
+        if turn_id != self.turn_id:
+            self.turn_id, self.text, self.entries = turn_id, "", []
 
     def wake(self) -> None:
         for waker in self.wakers:

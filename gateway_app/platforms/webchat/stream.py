@@ -1,12 +1,15 @@
-"""One Redis stream per conversation: a doorbell for the pages that show it, and the reply while it is written.
+"""One Redis stream per conversation: a doorbell for the pages that show it, the reply while it is written, and what the
+turn does meanwhile.
 
-An entry without text says that the database has something new. An entry with text is a window on the end of an
-unfinished reply. Neither is the truth: a page that misses every entry shows the same from the database, later.
+An entry with `text` is a window on the end of an unfinished reply, one with `work` has all that the turn has done so
+far, and any other says that the database has something new. None is the truth: a page that misses every entry shows the
+same from the database, later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 
 WINDOW_CHARS = 2_000
 """An entry holds this much of the end of the reply; consecutive ones overlap, and a reader joins them."""
+WORK_CHARS = 8_000
+"""Of what a turn does an entry holds the newest, so much."""
 ANSWER_SECONDS = 1.0
 """Redis on the same network answers within a millisecond; the reply must not wait for one that hangs."""
 PAUSE_SECONDS = 2.0
@@ -46,6 +51,14 @@ class Partial:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a turn has done so far, as `turns/work.py` has it."""
+
+    turn_id: int
+    entries: list[dict[str, Any]]
+
+
 def key(chat_id: str) -> str:
     return f"{settings.KEY_PREFIX}webchat:{chat_id}"
 
@@ -61,6 +74,22 @@ def partial(entry: Mapping[bytes, bytes]) -> Partial | None:
     """What an entry shows, if it is a `window`."""
     try:
         return Partial(int(entry[b"turn"]), int(entry[b"at"]), entry[b"text"].decode())
+    except (KeyError, ValueError):
+        return None
+
+
+def work(*, turn_id: int, entries: list[dict[str, Any]]) -> Fields:
+    """The entry that shows all that the turn has done so far."""
+    kept = list(entries)
+    while len(text := json.dumps(kept, ensure_ascii=False)) > WORK_CHARS and len(kept) > 1:
+        del kept[0]
+    return {"turn": str(turn_id), "work": text.encode("utf-8", "replace")}
+
+
+def doing(entry: Mapping[bytes, bytes]) -> Doing | None:
+    """What an entry shows, if it is one of `work()`."""
+    try:
+        return Doing(int(entry[b"turn"]), json.loads(entry[b"work"]))
     except (KeyError, ValueError):
         return None
 
@@ -87,7 +116,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self._redis = connect(answer_seconds=ANSWER_SECONDS, retries=1)
-        self._waiting: dict[tuple[str, bool], Fields] = {}
+        self._waiting: dict[tuple[str, frozenset[str]], Fields] = {}
         self._sending: asyncio.Task[None] | None = None
         self._paused_until = 0.0
 
@@ -96,7 +125,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         if loop.time() < self._paused_until:
             return
-        self._waiting[stream, fields is CHANGED] = fields
+        self._waiting[stream, frozenset(fields)] = fields
         if self._sending is None or self._sending.done():
             self._sending = loop.create_task(self._send())
 

@@ -15,5 +15,6 @@ urlpatterns = [
     path("<slug:chat_id>/upload/<slug:upload_id>", views.upload, name="upload"),
     path("<slug:chat_id>/media/<slug:reference>", views.media, name="media"),
     path("<slug:chat_id>/rename", views.rename, name="rename"),
+    path("<slug:chat_id>/work/<int:turn_id>", views.work, name="work"),
     path("<slug:chat_id>/events", views.events, name="events"),
 ]

@@ -131,6 +131,7 @@ def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpRe
         "ticket": files.ticket(user),
         "maxBytes": live.config().media.max_bytes,
         "maxFiles": files.MOST_FILES,
+        "commands": conversations.commands(user, shown) if is_allowed else [],
     }
     return render(
         request,
@@ -154,6 +155,14 @@ async def messages(request: HttpRequest, *, user: User, chat_id: str) -> HttpRes
     before = Cursor.parse(request.GET.get("before", ""))
     earlier = await in_database(conversations.page, chat_id, before=before)
     return JsonResponse({"items": earlier.items, "before": str(earlier.before), "hasEarlier": earlier.has_earlier})
+
+
+@require_GET
+@call
+async def work(request: HttpRequest, *, user: User, chat_id: str, turn_id: int) -> HttpResponseBase:
+    """What a turn of the conversation did besides its reply."""
+    await in_database(conversations.owned, user, chat_id)
+    return JsonResponse({"entries": await in_database(conversations.work_of, chat_id, turn_id=turn_id)})
 
 
 @require_POST

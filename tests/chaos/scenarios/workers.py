@@ -7,12 +7,15 @@ import signal
 from tests.chaos.fleet import Fleet
 from tests.chaos.scenario import scenario, settled
 from tests.chaos.traffic import Commanding, Stopping, Tally, Traffic
-from tests.peers.model_script import Behaviour, Rule
+from tests.peers.model_script import Behaviour
 
 UNDER_WAY = 6
 """Sends that a worker of these tests has under way at most: one for each chat."""
 SLOW = Behaviour(delay=1.0)
 NEVER = Behaviour(delay=3600.0)
+NOTES = "SELECT id FROM gateway_app_memorynote WHERE text = 'deadly'"
+ROUNDS = 2
+"""Of tool calls, before the model answers."""
 
 
 def killed_at(fleet: Fleet, point: str, *, skip: int = 0, more: str = "") -> Tally:
@@ -44,36 +47,47 @@ def killed_in_the_model_call(fleet: Fleet) -> Tally:
 
 @scenario("A worker is killed after it journaled a step of a turn with a tool", unknown=UNDER_WAY)
 def killed_after_a_journaled_step(fleet: Fleet) -> Tally:
-    """What the model was paid for once is not asked of it again."""
+    """What the model was paid for once is not asked of it again, though the next worker dies as well."""
     alone, others = Traffic(fleet, chats=1), Traffic(fleet)
-    call_tools(fleet, alone, others)
-    trap = fleet.trap("worker", "step journaled")
+    call_tools(fleet)
+    trap = fleet.trap("worker", "step journaled", times=2)
     calls = fleet.model.stats["calls"]
     alone.write()
     trap.wait()
     total = settled(alone)
-    if (made := fleet.model.stats["calls"] - calls) != 2:
-        raise AssertionError(f"a turn of two model calls, resumed from its journal, made {made}")
+    if (made := fleet.model.stats["calls"] - calls) != ROUNDS + 1:
+        raise AssertionError(f"a turn of {ROUNDS + 1} model calls, resumed from its journal, made {made}")
     trap = fleet.trap("worker", "step journaled", skip=3)
     others.write(rounds=2)
     trap.wait()
     return total + settled(others)
 
 
-def call_tools(fleet: Fleet, *all_traffic: Traffic) -> None:
-    """Has the model call a tool for the first two messages of each chat, and then answer."""
-    tool = Behaviour(tool_calls=({"name": "current_time", "arguments": "{}"},))
-    tokens = [f"‹{chat.name}.{number}›" for traffic in all_traffic for chat in traffic.chats for number in (1, 2)]
-    fleet.model.script.set(
-        rules=[
-            rule
-            for token in tokens
-            for rule in (
-                Rule(behaviour=tool, times=1, contains=token),
-                Rule(behaviour=Behaviour(answer="echo: {text}"), contains=token),
-            )
-        ]
-    )
+@scenario("A worker is killed by the tool that it runs", unknown=UNDER_WAY)
+def killed_by_a_tool(fleet: Fleet) -> Tally:
+    """A tool that may not be repeated is not run again, and the model is told what is known of it."""
+    call = {"name": "memory", "arguments": '{"action": "add", "text": "deadly"}'}
+    fleet.model.script.set(default=Behaviour(tool_calls=(call,), rounds=1, answer="echo: {text}"))
+    trap = fleet.trap("worker", "tool runs")
+    traffic = Traffic(fleet, chats=1)
+    calls = fleet.model.stats["calls"]
+    traffic.write()
+    trap.wait()
+    total = settled(traffic)
+    last = fleet.model.requests[-1]["body"]["messages"][-1]
+    if (
+        (made := fleet.model.stats["calls"] - calls) != 2
+        or "is unknown" not in str(last)
+        or fleet.database.query(NOTES)
+    ):
+        raise AssertionError(f"the model was called {made} times, and told: {last}")
+    return total
+
+
+def call_tools(fleet: Fleet) -> None:
+    """Has the model call a tool in each of the rounds, and then answer."""
+    call = {"name": "current_time", "arguments": '{"timezone": "Etc/GMT+{round}"}'}
+    fleet.model.script.set(default=Behaviour(tool_calls=(call,), rounds=ROUNDS, answer="echo: {text}"))
 
 
 @scenario("A worker is killed while it stops a turn, before the end of that turn is a row", unknown=UNDER_WAY)

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from django.test import SimpleTestCase, override_settings
 
-from gateway_app.platforms.base import OutgoingPart, SendError, UnknownOutcome
+from gateway_app.platforms.base import MessageGone, OutgoingPart, SendError, UnknownOutcome
 from gateway_app.platforms.splitting import utf16_length
 from gateway_app.platforms.telegram import api
 from gateway_app.platforms.telegram.adapter import REPETITION, TEXT_LIMIT, Adapter
@@ -29,6 +29,13 @@ def part(text: str = "hello", **values: Any) -> OutgoingPart:
         "reply_to": "", "attempts": 1, "unknown_outcomes": 0,
     }  # fmt: skip
     return OutgoingPart(text=text, **defaults | values)
+
+
+def context(chat_id: int, *, thread_id: str = "") -> SessionContext:
+    return SessionContext(
+        session_key="k", session_id="s", honcho_session_key="k", platform="telegram", account=ACCOUNT,
+        chat_id=str(chat_id), chat_type="dm", thread_id=thread_id, user_id="1", user_name="Ann",
+    )  # fmt: skip
 
 
 class NoNames(AbstractResolver):
@@ -226,6 +233,57 @@ class Failures(SendingTestCase):
         self.assert_fails(one=part(account="777"))
 
 
+class Edits(SendingTestCase):
+    def edit(self, text: str, **values: Any) -> None:
+        async def use(http: aiohttp.ClientSession) -> None:
+            await Adapter().edit(part(text, **values), http=http)
+
+        with_session(use)
+
+    def delete(self, message_id: str) -> None:
+        async def use(http: aiohttp.ClientSession) -> None:
+            await Adapter().delete(part(), message_id=message_id, http=http)
+
+        with_session(use)
+
+    def test_a_message_shows_another_text_and_the_same_again_is_no_error(self) -> None:
+        (message_id,) = self.send(part("one"))
+        self.edit("**two**", replaces=message_id)
+        self.edit("**two**", replaces=message_id, unknown_outcomes=1)
+        (message,) = self.peer.messages()
+        self.assertEqual((message["history"], message["shown"]), (["one"], "two"))
+        self.assertEqual([call["status"] for call in self.peer.calls("editMessageText")], [200, 400])
+
+    def test_a_message_that_is_gone_or_of_somebody_else_cannot_be_edited(self) -> None:
+        (message_id,) = self.send(part("one"))
+        self.delete(message_id)
+        self.assertEqual(self.peer.shown(), [])
+        for missing in (message_id, "1", "4711", "", "x"):
+            with self.subTest(missing=missing), self.assertRaises(MessageGone):
+                self.edit("two", replaces=missing)
+
+    def test_a_bot_api_that_cannot_edit_gets_a_message_of_its_own(self) -> None:
+        (message_id,) = self.send(part("one"))
+        self.peer.fault("error", method="editMessageText", status=404, description="Not Found")
+        with self.assertRaises(MessageGone):
+            self.edit("two", replaces=message_id)
+
+    def test_a_flood_says_how_long_to_wait(self) -> None:
+        (message_id,) = self.send(part("one"))
+        self.peer.fault("flood", method="editMessageText", retry_after=7)
+        with self.assertRaises(SendError) as caught:
+            self.edit("two", replaces=message_id)
+        self.assertEqual((caught.exception.retry_after, caught.exception.permanent), (7, False))
+        self.assertNotIsInstance(caught.exception, MessageGone)
+
+    def test_to_delete_what_is_not_there_is_no_error(self) -> None:
+        self.delete("4711")
+        self.assertEqual(self.peer.calls("deleteMessage")[0]["status"], 400)
+
+    def test_in_groups_edits_keep_a_distance(self) -> None:
+        self.assertEqual([Adapter().edit_distance(context(chat)) for chat in (CHAT, GROUP)], [0.0, 3.0])
+
+
 class UnknownOutcomes(SendingTestCase):
     def assert_unknown(self) -> None:
         error = self.failure()
@@ -282,11 +340,8 @@ class Secrecy(SendingTestCase):
 
 class Typing(SendingTestCase):
     def show(self, chat_id: int, thread_id: str = "") -> None:
-        context = SessionContext(
-            session_key="k", session_id="s", honcho_session_key="k", platform="telegram", account=ACCOUNT,
-            chat_id=str(chat_id), chat_type="dm", thread_id=thread_id, user_id="1", user_name="Ann",
-        )  # fmt: skip
-        with_session(lambda http: Adapter().show_typing(context, http=http))
+        shown = context(chat_id, thread_id=thread_id)
+        with_session(lambda http: Adapter().show_typing(shown, http=http))
 
     def test_it_is_shown_in_the_chat_or_topic(self) -> None:
         self.show(CHAT)

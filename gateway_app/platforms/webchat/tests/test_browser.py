@@ -8,10 +8,10 @@ from django.db import transaction
 from django.test import TransactionTestCase
 from playwright.sync_api import Page, expect, sync_playwright
 
-from gateway_app.admin.tests.test_browser import ARGUMENTS, PATIENCE_MS, PHONE, chromium
 from gateway_app.delivery import outbox
 from gateway_app.models import InboundMessage, MediaFile
 from tests import media, test_serve
+from tests.chromium import ARGUMENTS, PATIENCE_MS, PHONE, found
 
 PASTE = """([name, bytes]) => {
   const data = new DataTransfer();
@@ -23,7 +23,7 @@ PASTE = """([name, bytes]) => {
 
 class FileTests(TransactionTestCase):
     def test_files_are_attached_sent_and_shown(self) -> None:
-        path = chromium()
+        path = found()
         server, ann = test_serve.Server(self), test_serve.Person()
         complaints: list[str] = []
 

@@ -89,6 +89,10 @@ class TitleTests(WebchatCase):
         self.assertEqual(self.write("Plan a trip to Rome\nin May").title, "Plan a trip to Rome")
         self.assertEqual(self.write("And to Paris").title, "Plan a trip to Rome")
 
+    def test_a_command_gives_no_title(self) -> None:
+        self.assertEqual(self.write("/help").title, "New conversation")
+        self.assertEqual(self.write("/path/to/file is gone").title, "/path/to/file is gone")
+
     def test_a_title_that_was_given_stays(self) -> None:
         conversations.rename(self.ann, self.chat, title="  Travel \n plans ")
         self.assertEqual(self.write("Plan a trip to Rome").title, "Travel plans")

@@ -73,6 +73,18 @@ class LiveTests(FeedCase):
         )
         self.assertEqual((final["items"][1]["turn"], final["running"]), (turn.turn_id, 0))
 
+    async def test_what_a_turn_does_is_shown_before_it_says_anything(self) -> None:
+        done = [{"kind": "tool", "name": "look", "detail": "up", "state": "running", "count": 1}]
+        await self.do(self.write, "Hello")
+        async with web_process(), page(self.chat) as events:
+            await events.next("update")
+            turn = await self.do(self.open_turn)
+            stream.publisher().put(stream.key(self.chat), stream.work(turn_id=turn.turn_id, entries=done))
+            self.assertEqual((await events.next("update"))["running"], turn.turn_id)
+            self.assertEqual(await events.next(), {"event": "work", "turn": turn.turn_id, "entries": done})
+            await self.show(turn.turn_id, "It is")
+            self.assertEqual(await events.next(), {"event": "partial", "turn": turn.turn_id, "text": "It is"})
+
     async def test_the_text_of_a_turn_that_has_not_rung_is_shown(self) -> None:
         await self.do(self.write, "Hello")
         async with web_process(), page(self.chat) as events:

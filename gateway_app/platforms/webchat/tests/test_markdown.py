@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-import quickjs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,8 @@ LIMIT_SECONDS = 60
 
 
 def interpreter() -> Any:
+    import quickjs  # starts a thread
+
     context = quickjs.Context()
     context.set_time_limit(LIMIT_SECONDS)
     context.eval((HERE / "dom.js").read_text())

@@ -64,6 +64,23 @@ class ChannelTests(SimpleTestCase):
         channel.take(entry(stream.window(turn_id=7, text="a\ud83d")))
         self.assertEqual(channel.text, "a?")
 
+    def test_what_a_turn_does_is_shown_beside_its_text_and_ends_with_it(self) -> None:
+        done = [{"kind": "tool", "name": "look", "detail": "", "state": "done", "count": 1}]
+        channel = Channel("chat")
+        channel.take(entry(stream.work(turn_id=7, entries=done)))
+        channel.take(entry(stream.window(turn_id=7, text="Found")))
+        self.assertEqual((channel.turn_id, channel.text, channel.entries, channel.changes), (7, "Found", done, 0))
+        channel.take(entry(stream.window(turn_id=8, text="Next")))
+        self.assertEqual((channel.text, channel.entries), ("Next", []))
+
+    def test_of_much_work_an_entry_has_the_newest(self) -> None:
+        many = [{"kind": "said", "text": f"{number} {'x' * 500}"} for number in range(100)]
+        fields = stream.work(turn_id=7, entries=many)
+        doing = stream.doing(entry(fields))
+        assert doing
+        self.assertLessEqual(len(fields["work"]), stream.WORK_CHARS)
+        self.assertEqual(doing.entries[-1], many[-1])
+
 
 class RedisCase(SimpleTestCase):
     """A Redis for all tests of the class."""

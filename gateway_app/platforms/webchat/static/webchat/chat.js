@@ -2,6 +2,7 @@
 
 import { Attachments } from "./attachments.js";
 import { Composer, forgetDrafts } from "./composer.js";
+import { CommandMenu } from "./commands.js";
 import { Feed } from "./feed.js";
 import { presser } from "./questions.js";
 import { Thread } from "./thread.js";
@@ -24,6 +25,11 @@ const thread = new Thread({
   announce,
   base,
   press: presser({ url: `${base}press`, token, announce }),
+  async loadWork(turn) {
+    const response = await fetch(`${base}work/${turn}`);
+    if (!response.ok) throw new Error();
+    return (await response.json()).entries;
+  },
 });
 thread.update(state, { isSilent: true });
 thread.follow();
@@ -59,6 +65,13 @@ if (state.isAllowed) {
     changed: () => composer.fit(),
     tell: (problem) => composer.tell(problem),
   });
+  new CommandMenu({
+    form: at("composer"),
+    field: at("text"),
+    list: at("commands"),
+    commands: state.commands,
+    complete: (text) => composer.insert(text),
+  });
   for (const item of state.items) if (item.client) composer.arrived(item.client);
   for (const button of document.querySelectorAll(".suggestion")) {
     button.addEventListener("click", () => composer.insert(button.textContent));
@@ -86,6 +99,7 @@ const feed = new Feed({
       if (hasReply && document.hidden) document.title = `● ${title()}`;
     },
     partial: (piece) => thread.partial(piece),
+    work: (doing) => thread.work(doing),
     trouble: ({ text }) => showTrouble(text),
     status(status) {
       if (status === "signed-out") {

@@ -5,7 +5,7 @@ const LONGEST_WAIT_MS = 15_000;
 const HIDDEN_MS = 60_000; // a browser has six connections for a site, so pages nobody looks at give theirs back
 
 export class Feed {
-  /** `handlers` has `update`, `partial` and `trouble` for events, `status` for the connection's state. */
+  /** `handlers` has `update`, `partial`, `work` and `trouble` for events, `status` for the connection's state. */
   constructor({ url, cursor, handlers, isNeeded }) {
     Object.assign(this, { url, cursor, handlers, isNeeded });
     this.failures = 0;
@@ -28,7 +28,7 @@ export class Feed {
       this.handlers.status("open");
     };
     source.onerror = () => this.lost(source);
-    for (const name of ["update", "partial", "trouble"]) {
+    for (const name of ["update", "partial", "work", "trouble"]) {
       source.addEventListener(name, (event) => {
         if (event.lastEventId) this.cursor = event.lastEventId;
         this.handlers[name](JSON.parse(event.data));

@@ -22,8 +22,8 @@ export function showQuestion(node, asked, press) {
   }
   const problem = element("span", "outcome problem");
   problem.role = "status";
-  const buttons = asked.buttons.map(([label, value], place) => {
-    const button = element("button", place === 0 ? "choice first" : "choice", label);
+  const buttons = asked.buttons.map(([label, value]) => {
+    const button = element("button", value.endsWith(".once") ? "choice first" : "choice", label);
     button.type = "button";
     button.addEventListener("click", async () => {
       for (const each of buttons) each.disabled = true;

@@ -3,6 +3,7 @@
 import { fileNodes } from "./attachments.js";
 import { element, render } from "./markdown.js";
 import { showQuestion } from "./questions.js";
+import { Work } from "./work.js";
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
@@ -22,16 +23,17 @@ const PATIENCE_MS = 10_000;
 const NEAR_END_PX = 120;
 
 export class Thread {
-  /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end;
-   * `press` takes the value of a question's button, `base` begins the addresses of files. */
-  constructor({ list, scroller, jump, empty, announce, press, base }) {
-    Object.assign(this, { list, scroller, jump, empty, announce, press, base });
+  /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end; `press` takes
+   * the value of a question's button, `loadWork` gets what a turn did, `base` begins the addresses of files. */
+  constructor({ list, scroller, jump, empty, announce, press, loadWork, base }) {
+    Object.assign(this, { list, scroller, jump, empty, announce, press, loadWork, base });
     this.items = new Map();
     this.asked = new Map();
     this.isAsking = false;
     this.running = 0;
     this.draft = { turn: 0, text: "" };
     this.draftNode = null;
+    this.draftWork = null;
     this.waitsSince = 0;
     this.isFollowing = true;
     scroller.addEventListener("scroll", () => this.noteScroll(), { passive: true });
@@ -63,9 +65,29 @@ export class Thread {
 
   /** Shows the reply that is being written: `text` is all of it, `more` what comes after what is known. */
   partial({ turn, text, more }) {
-    this.draft = { turn, text: text ?? (this.draft.turn === turn ? this.draft.text + more : more) };
+    this.draftOf(turn).text = text ?? this.draft.text + more;
     this.running = turn;
     if (!this.frame) this.frame = requestAnimationFrame(() => this.drawDraft());
+  }
+
+  /** Shows what the turn has done so far. */
+  work({ turn, entries }) {
+    this.draftOf(turn);
+    this.running = turn;
+    if (!this.draftWork) {
+      this.draftWork = new Work();
+      this.announce("Hermes is working on it");
+    }
+    this.draftWork.show(entries);
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.drawDraft());
+  }
+
+  draftOf(turn) {
+    if (this.draft.turn !== turn) {
+      this.dropDraft();
+      this.draft = { turn, text: "" };
+    }
+    return this.draft;
   }
 
   isWaiting() {
@@ -83,13 +105,17 @@ export class Thread {
       if (item.from === "you") this.showState(known.node, item);
       return;
     }
-    const isDrafted = item.from === "agent" && item.turn && item.turn === this.draft.turn && this.draftNode;
+    const isDrafted = item.is_reply && item.turn === this.draft.turn && this.draftNode;
     const node = isDrafted ? this.draftNode : this.messageNode(item.from);
     if (isDrafted) {
-      this.draftNode = null;
+      this.draftWork?.end();
+      this.draftNode = this.draftWork = null;
       this.draft = { turn: 0, text: "" };
     }
     this.fill(node, item);
+    if (item.has_work && !node.querySelector("details.work")) {
+      node.querySelector(".body").before(new Work({ load: () => this.loadWork(item.turn) }).node);
+    }
     this.items.set(item.id, { item, node });
     this.place(node, item);
     this.showAsked(item.id);
@@ -178,14 +204,16 @@ export class Thread {
     }
     this.draftNode.className = "message agent draft";
     this.draftNode.setAttribute("aria-busy", "true");
-    this.draftNode.querySelector(".body").replaceChildren(render(this.draft.text));
+    const body = this.draftNode.querySelector(".body");
+    body.replaceChildren(render(this.draft.text));
+    if (this.draftWork && !this.draftWork.node.isConnected) body.before(this.draftWork.node);
     if (!this.draftNode.isConnected) this.list.append(this.draftNode);
     this.showActivity();
   }
 
   dropDraft() {
     this.draftNode?.remove();
-    this.draftNode = null;
+    this.draftNode = this.draftWork = null;
     this.draft = { turn: 0, text: "" };
   }
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway_app', '0016_overrides'),
+        ('gateway_app', '0017_session_key_first'),
     ]
 
     operations = [
