@@ -39,8 +39,8 @@ from gateway_app.sessions import history, lineage, own, search
 from gateway_app.sessions.source import SessionSource
 from gateway_app.statements import Sql, Statement
 from gateway_app.turns import journal, opening, steering
-from gateway_app.turns.waiting import Waiting
 from gateway_app.turns.journal import Step
+from gateway_app.turns.waiting import Waiting
 from gateway_app.worker.database import close_database_threads
 from tests.configuration import configured
 from tests.isolation import COMMANDS, DM, GROUP, RUNS, SERVED, TALK, THREAD, Crossed, Who, Workers, World, place_of
