@@ -84,7 +84,8 @@ export class CommandMenu {
 
   press(event) {
     if (!this.isShown || event.isComposing || event.altKey || event.ctrlKey || event.metaKey) return;
-    const isWhole = !this.hasMoved && this.found.some((command) => `/${command.name}` === this.field.value.toLowerCase());
+    const typed = this.field.value.toLowerCase();
+    const isWhole = !this.hasMoved && this.found.some(({ name, aliases }) => [name, ...aliases].includes(typed.slice(1)));
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       this.hasMoved = true;
       this.choose(this.at + (event.key === "ArrowDown" ? 1 : -1));
