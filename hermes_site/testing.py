@@ -58,7 +58,11 @@ class PortableSuite(ParallelTestSuite):
     runner_class = PortableRunner
 
     def __init__(self, subsuites: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__([PortableTests(suite) for suite in subsuites], *args, **kwargs)
+        # The longest first: the others are not to wait for it in the end.
+        ordered = sorted(
+            (list(suite) for suite in subsuites), key=lambda tests: not getattr(tests[0], "is_long", False)
+        )
+        super().__init__([PortableTests(tests) for tests in ordered], *args, **kwargs)
 
 
 class TestRunner(DiscoverRunner):

@@ -19,6 +19,8 @@ class ChaosTestCase(unittest.TestCase):
 
     databases = frozenset({"default"})
     """Has the runner make the test database."""
+    is_long = True
+    """Has the runner begin with it."""
     fleet_options: ClassVar[dict[str, Any]] = {}
     _fleet: ClassVar[Fleet | None] = None
 
