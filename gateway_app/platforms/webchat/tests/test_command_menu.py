@@ -65,6 +65,7 @@ class BrowserTests(StaticLiveServerTestCase):
                 page.locator("input[name=password]").fill(PASSWORD)
                 page.keyboard.press("Enter")
                 page.locator("#text").wait_for()
+                page.wait_for_load_state()  # by when its script has run
                 return visit(page)
 
         found = self.browser.run(run)

@@ -13,7 +13,7 @@ from unittest import TestCase
 
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from gateway_app.admin.tests.test_browser import ARGUMENTS, PATIENCE_MS, chromium
+from tests.chromium import ARGUMENTS, PATIENCE_MS, found
 
 STATIC = Path(__file__).parent.parent / "static"
 SITE = "http://chat.test"
@@ -53,7 +53,7 @@ class WorkAreaTests(TestCase):
 
         def run() -> None:
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+                browser = playwright.chromium.launch(executable_path=found(), args=ARGUMENTS)
                 page = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
                 page.set_default_timeout(PATIENCE_MS)
                 page.on("pageerror", lambda error: complaints.append(str(error)))

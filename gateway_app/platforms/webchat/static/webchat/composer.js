@@ -10,7 +10,7 @@ export class Composer {
     this.isSending = false;
     const kept = this.load();
     this.pending = kept.pending ?? null; // the id under which this very text may have arrived already
-    field.value = kept.text ?? "";
+    field.value ||= kept.text ?? ""; // what was typed while this script was fetched goes before
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
