@@ -64,8 +64,7 @@ class BrowserTests(StaticLiveServerTestCase):
                 page.get_by_label("User name").or_(page.get_by_label("Username")).fill("ann")
                 page.locator("input[name=password]").fill(PASSWORD)
                 page.keyboard.press("Enter")
-                page.locator("#text").wait_for()
-                page.wait_for_load_state()  # by when its script has run
+                page.locator("#text:focus").wait_for()  # which is the last thing that the page does as it loads
                 return visit(page)
 
         found = self.browser.run(run)
