@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 from django.db import transaction
@@ -160,8 +160,10 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
             source = event.source
             questions = asked.get(place.lane_id)
             reading = readings[event.event_id]
-            if questions:
+            if questions and not event.attachments:
                 reading = control.read(event.text, source=source, asked=questions)
+            if event.attachments:
+                reading = _patient(reading)
             reason = _refusal(event, depth=depth if reading.waits else 0)
             state = InboundState.DONE
             if reason:
@@ -182,14 +184,14 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
                 (
                     source.platform, source.account, event.event_id, place.lane_id, seq, json.dumps(source.to_json()),
                     source.user_id, reading.text[: settings.INBOX_MAX_CHARS], event.message_id, state.value, reason,
-                    reading.mode.value,
+                    reading.mode.value, _attachments(event),
                 )
             )  # fmt: skip
     inserting = insert(
         InboundMessage,
         columns=(
             "platform", "account", "event_id", "lane_id", "seq", "source", "user_id", "text", "message_id", "state",
-            "reason", "busy_mode",
+            "reason", "busy_mode", "attachments",
         ),
         rows=values,
         returning=("event_id",),
@@ -224,6 +226,16 @@ def _record(welcome: dict[str, list[InboundEvent]], accepted: Accepted) -> set[s
         if rings and not places[key].is_held:
             accepted.rings.append(context_of(events[-1].source, session_id=sessions[key].session_id))
     return {event.event_id for events in welcome.values() for event in events} - accepted.event_ids
+
+
+def _patient(reading: control.Reading) -> control.Reading:
+    """What comes with files waits: fetching them takes time, and the rest of an album may still be on its way."""
+    is_hasty = reading.mode in (BusyMode.STEER, BusyMode.INTERRUPT)
+    return replace(reading, mode=BusyMode.COLLECT) if is_hasty else reading
+
+
+def _attachments(event: InboundEvent) -> str | None:
+    return json.dumps([each.to_json() for each in event.attachments]) if event.attachments else None
 
 
 def _counting_open(keys: Collection[str]) -> Statement:
@@ -301,7 +313,7 @@ def _cleaned(event: InboundEvent) -> InboundEvent:
     text = clean(event.text)
     if text == event.text:
         return event
-    return InboundEvent(event_id=event.event_id, source=event.source, text=text, message_id=event.message_id)
+    return replace(event, text=text)
 
 
 def clean(text: str) -> str:

@@ -21,6 +21,8 @@ ACCESS_SECONDS = 60
 """How often what has ended is taken back. Nothing waits for it: it ceases to count by itself at its time."""
 SESSION_SECONDS = 300
 """How often sessions are ended that are over by the clock. Nobody waits for it: the next message would end them too."""
+MEDIA_SECONDS = 600
+"""How often files are let go of. Nothing waits for it: they are not shown any more from their time on."""
 LEAST_EXPIRY_SECONDS = 10
 """A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
 
@@ -69,6 +71,12 @@ def entries() -> list[Entry]:
             "gateway_app.tasks.end_sessions",
             SESSION_SECONDS,
             "Ends sessions that are over by the clock, where session_reset asks for that.",
+        ),
+        Entry(
+            "gateway: media",
+            "gateway_app.tasks.expire_media",
+            MEDIA_SECONDS,
+            "Lets go of files that people and the agent sent, once media.keep_hours are over.",
         ),
     ]
 

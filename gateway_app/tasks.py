@@ -13,6 +13,7 @@ from gateway_app.access import configuration, limits, pairing, roles, rules
 from gateway_app.config import live
 from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
+from gateway_app.media import expiry as expiry_of_media
 from gateway_app.queues import Queue
 from gateway_app.sessions import expiry
 from gateway_app.sessions.source import SessionContext
@@ -81,3 +82,10 @@ async def tend_access() -> None:
         for end in ends:
             await in_database(end)
         await in_database(configuration.note, live.config())
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def expire_media() -> None:
+    """Lets go of the files whose time is over."""
+    with database_needed("look at files that are over"):
+        await expiry_of_media.expire_due()

@@ -34,12 +34,24 @@ class Application(ASGIHandler):
         self._next_thread = itertools.cycle(threads)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        body = LimitedBody(receive, limit=settings.WEB_MAX_BODY_BYTES)
+        body = LimitedBody(receive, limit=_body_limit(scope))
         async with ThreadSensitiveContext(executor=next(self._next_thread)):
             await super().__call__(scope, body.receive, send)
         if body.is_too_large:
             await send({"type": "http.response.start", "status": 413, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"The request is too large.\n"})
+
+
+def _body_limit(scope: Mapping[str, Any]) -> int:
+    """Bytes of a request's body that are read: more of an upload by a page that was given to somebody signed in."""
+    ticket = b""
+    if "/upload/" in scope.get("path", ""):
+        ticket = next((value for name, value in scope["headers"] if name == b"x-upload-ticket"), b"")
+    if not ticket:
+        return int(settings.WEB_MAX_BODY_BYTES)
+    from gateway_app.platforms.webchat.files import body_limit
+
+    return body_limit(ticket.decode("latin-1")) or int(settings.WEB_MAX_BODY_BYTES)
 
 
 class LimitedBody:

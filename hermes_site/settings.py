@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from kombu.entity import Exchange
 from kombu.entity import Queue as KombuQueue
@@ -116,10 +117,19 @@ LOGOUT_REDIRECT_URL = "sign-in"
 SIGN_IN_LINK_SECONDS = CONFIG.site.sign_in_link_seconds
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "hermes_site.static.HashedStatics"},
+    "media": {"BACKEND": CONFIG.media.storage},
 }
+MEDIA_FOLDER = HERMES_HOME / CONFIG.media.folder
+if CONFIG.media.storage == "django.core.files.storage.FileSystemStorage":
+    STORAGES["media"]["OPTIONS"] = {
+        "location": MEDIA_FOLDER,
+        "base_url": None,
+        "file_permissions_mode": 0o600,
+        "directory_permissions_mode": 0o700,
+    }
 WEB_THREADS = CONFIG.site.web_threads
 WEB_CONNECTIONS = CONFIG.site.web_connections
 WEB_MAX_BODY_BYTES = CONFIG.site.web_max_body_bytes

@@ -14,7 +14,7 @@ from django.db import connections
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestResult, RemoteTestRunner
 
 from gateway_app.worker.database import close_database_threads
-from hermes_site import audit_in_tests
+from hermes_site import audit_in_tests, emptying
 
 # How long an example takes says nothing on a machine that others share. Tests take this over when they are imported.
 hypothesis.settings.register_profile("gateway", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -111,6 +111,7 @@ class TestRunner(DiscoverRunner):
 def prepare_environment() -> None:
     """What every process that runs tests needs beside Django's own test environment."""
     audit_in_tests.install()
+    emptying.install()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # unittest runs coroutine tests in asyncio's debug mode, which warns of every step that takes 0.1 s.
     logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -163,6 +163,8 @@ class World:
         )
         if left:
             raise AssertionError(f"left unanswered: {[*left]}")
+        # Nobody rings here for the chats of what is answered at once. It was looked at, and is not the next run's.
+        OutboundPart.objects.filter(state="waiting").update(state="discarded")
 
     # What was seen
 

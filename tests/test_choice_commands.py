@@ -129,7 +129,7 @@ class DisplayTests(SessionTestCase):
         self.assertIn("goes to the next of off, new, all, verbose", self.tell("/verbose loud")[0])
 
     def test_reasoning_is_shown_or_not_and_the_effort_goes_to_the_model(self) -> None:
-        self.assertIn("my thoughts are as usual, and I think as long as usual", self.tell("/reasoning")[0])
+        self.assertIn("my thoughts are not shown, and I think as long as usual", self.tell("/reasoning")[0])
         self.assertIn("my thoughts are shown", self.tell("/reasoning on")[0])
         self.assertIn("my thoughts are shown, and I think for long.", self.tell("/reasoning high")[0])
         self.tell("one")

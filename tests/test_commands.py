@@ -23,6 +23,7 @@ from gateway_app.models.turn import TurnState
 from gateway_app.platforms.cli.conversation import ask, source_of_terminal
 from gateway_app.sessions.source import ChatType
 from gateway_app.turns import opening, runner
+from gateway_app.turns.waiting import Waiting, collected
 from tests import pipeline
 from tests.configuration import configured
 from tests.pipeline_case import PipelineTestCase, expire_leases
@@ -320,12 +321,12 @@ class CollectingProperties(SimpleTestCase):
         self, written: list[tuple[str, str, BusyMode]], chat_type: ChatType
     ) -> None:
         waiting = [
-            opening.Waiting(number, pipeline.source(user, chat_id="t", chat_type=chat_type), text, "", mode)
+            Waiting(number, pipeline.source(user, chat_id="t", chat_type=chat_type), text, "", mode)
             for number, (user, text, mode) in enumerate(written)
         ]
         taken: list[int] = []
         while len(taken) < len(waiting):
-            turn = opening._collected(waiting[len(taken) :])
+            turn = collected(waiting[len(taken) :])
             taken += [message.row_id for message in turn]
             self.assertEqual(len({message.source.user_id for message in turn}), 1)
             if any(message.invocation or message.mode is BusyMode.QUEUE for message in turn):

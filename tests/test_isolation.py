@@ -40,6 +40,7 @@ from gateway_app.sessions.source import SessionSource
 from gateway_app.statements import Sql, Statement
 from gateway_app.turns import journal, opening, steering
 from gateway_app.turns.journal import Step
+from gateway_app.turns.waiting import Waiting
 from gateway_app.worker.database import close_database_threads
 from tests.configuration import configured
 from tests.isolation import COMMANDS, DM, GROUP, RUNS, SERVED, TALK, THREAD, Crossed, Who, Workers, World, place_of
@@ -174,9 +175,9 @@ def everybodys_waiting(lane: Sql) -> Statement:
     )
 
 
-def everybodys_joining(turn: opening.OpenTurn) -> list[opening.Waiting]:
+def everybodys_joining(*, lane_id: int, participant: str) -> list[Waiting]:
     return [
-        opening.Waiting(row.pk, SessionSource.from_json(row.source), row.asks or row.text, "", BusyMode.STEER)
+        Waiting(row.pk, SessionSource.from_json(row.source), row.asks or row.text, "", BusyMode.STEER)
         for row in InboundMessage.objects.filter(state="waiting", busy_mode="steer").order_by("seq")
     ]
 
@@ -212,12 +213,7 @@ FILTERS = (
     Filter(lineage, "stretches", everybodys_stretches, [((0, THREAD), "say"), WORK, (ANN, "retry")]),
     Filter(journal, "load", everybodys_steps, [(BOB, "say"), WORK, (ANN, "say"), ABANDON]),
     Filter(opening, "_reading_open_messages", everybodys_waiting, [((0, THREAD), "say"), (ANN, "say")]),
-    Filter(
-        steering,
-        "waiting_to_steer",
-        everybodys_joining,
-        [((0, GROUP), "to do"), [((0, GROUP), "say"), (ANN, "steer")]],
-    ),
+    Filter(steering, "to_steer", everybodys_joining, [((0, GROUP), "to do"), [((0, GROUP), "say"), (ANN, "steer")]]),
     Filter(targets, "permitted", everybodys_chats, [(BOB, "say"), WORK, (ANN, "send to them")]),
     Filter(pool, "is_offered", lambda server, context: True, [(SERVED, "say"), WORK, (ANN, "ask the server")]),
 )

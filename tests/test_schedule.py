@@ -14,19 +14,27 @@ from gateway_app import schedule, tasks
 from gateway_app.queues import Queue
 from hermes_site.celery import app
 
+NAMES = ("sweep", "canary", "access", "sessions", "media")
+
 
 class ScheduleTests(TestCase):
     @override_settings(SWEEP_SECONDS=3.0, CANARY_SECONDS=15.0)
     def test_what_the_fleet_does_by_the_clock_is_scheduled(self) -> None:
         self.assertEqual(schedule.ensure(), len(schedule.entries()))
-        rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in ("sweep", "canary", "access", "sessions")]
+        rows = [PeriodicTask.objects.get(name=f"gateway: {name}") for name in NAMES]
         self.assertEqual(
             [row.task for row in rows],
-            [tasks.sweep.name, tasks.canary.name, tasks.tend_access.name, tasks.end_sessions.name],
+            [
+                tasks.sweep.name,
+                tasks.canary.name,
+                tasks.tend_access.name,
+                tasks.end_sessions.name,
+                tasks.expire_media.name,
+            ],
         )
-        periods = (3, 15, 60, 300)
+        periods = (3, 15, 60, 300, 600)
         self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in periods])
-        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60, 300])
+        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60, 300, 600])
         self.assertEqual({row.queue for row in rows}, {Queue.MAINTENANCE.value})
 
     @override_settings(SWEEP_SECONDS=0.5)
@@ -47,7 +55,7 @@ class ScheduleTests(TestCase):
         changed = PeriodicTasks.last_change()
         self.assertEqual(schedule.ensure(), 0)
         self.assertEqual(PeriodicTasks.last_change(), changed)
-        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (4, 4))
+        self.assertEqual((PeriodicTask.objects.count(), IntervalSchedule.objects.count()), (5, 5))
 
     def test_a_new_setting_is_taken_over_and_beat_is_told(self) -> None:
         schedule.ensure()

@@ -141,5 +141,5 @@ class SealedPartTests(PipelineTestCase):
 
     def test_a_page_of_the_web_chat_would_show_no_secret(self) -> None:
         self.post()
-        row = OutboundPart.objects.values(*conversations.OUTBOUND).get()
+        row = conversations.with_work(OutboundPart.objects.all()).values(*conversations.OUTBOUND).get()
         self.assertEqual(conversations.outbound_item(row)["text"], "(sealed)")

@@ -114,10 +114,10 @@ class SendMessageTests(SessionTestCase):
         pipeline.accept("go")
         real = runner._record
 
-        async def die_with_the_result(turn: Any, steps: Any, results: Any) -> None:
+        async def die_with_the_result(turn: Any, steps: Any, results: Any, **values: Any) -> None:
             if any(step.kind == "tool_result" for step in steps):
                 raise Killed
-            await real(turn, steps, results)
+            await real(turn, steps, results, **values)
 
         with mock.patch.object(runner, "_record", die_with_the_result), self.assertRaises(Killed):
             self.answer()

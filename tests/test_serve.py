@@ -27,7 +27,7 @@ from django.test import Client, TransactionTestCase
 from django.urls import reverse
 
 from gateway_app.fleet.death import dying_with_parent
-from gateway_app.platforms.webchat import conversations, signin
+from gateway_app.platforms.webchat import conversations, files, signin
 from tests.processes import ROOT, child_environment
 
 PATIENCE_SECONDS = 30.0
@@ -155,6 +155,14 @@ class RunningTests(TransactionTestCase):
         self.assertEqual(self.ann.post(self.server, "x" * 50_000).status, 202)
         self.assertEqual(self.ann.post(self.server, "x" * 150_000).status, 413)
         self.assertEqual(self.ann.post(self.server, "and on").status, 202)
+
+    def test_a_large_upload_is_read_of_a_page_that_was_given_to_somebody_signed_in(self) -> None:
+        headers = {"Content-Type": "application/octet-stream", "X-CSRFToken": "x" * 32, "Cookie": self.ann.cookie}
+        ticket = {"X-Upload-Ticket": files.ticket(User.objects.get())}
+        for number, (more, status) in enumerate((({}, 413), ({"X-Upload-Ticket": "1:1:x"}, 413), (ticket, 201))):
+            path = f"{self.ann.chat}/upload/upload-{number:04}?name=big.bin"
+            response = self.server.request("POST", path, b"x" * 150_000, **headers, **more)
+            self.assertEqual((response.status, bool(response.read())), (status, True))
 
     def test_a_sign_in_link_signs_in(self) -> None:
         link = signin.make_link(User.objects.get())

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway_app.media import vision
 from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
@@ -103,12 +104,14 @@ class AIAgent:
         compress: Compress | None = None,
         answers: Answers = MappingProxyType({}),
         permit: Permit | None = None,
+        seeing: Sequence[str] = (),
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
         says. `on_text` gets the reply as far as it is written, where somebody watches it being written, and
         `on_thought` so what the model thinks; `on_call` is told of the tools. `join` is asked before each model call
         but the first, and the last that only sums up; `compress` once, where a model finds the conversation too long.
         `answers` are what people answered before in this turn; `permit` is asked about tools that need an approval.
+        `seeing` are those of `models` that take images; the others are asked without, where these fail.
         """
         self._model = model
         self._models = models
@@ -124,6 +127,7 @@ class AIAgent:
         self._on_call = on_call
         self._join = join
         self._compress = compress
+        self._seeing = seeing
         self._answers = answers
         self._permit = permit
 
@@ -131,18 +135,19 @@ class AIAgent:
         self,
         user_message: str,
         *,
+        images: Sequence[dict[str, Any]] = (),
         history: Sequence[dict[str, Any]] = (),
         steps: Sequence[Step] = (),
         sync_honcho: bool = True,
     ) -> Conversation:
-        """The conversation that `user_message` leads to, after `history`.
+        """The conversation that `user_message` leads to, with `images` (parts of a message), after `history`.
 
         `steps` is the journal of an earlier attempt: none of it is done again. `sync_honcho` is false for turns that
         the gateway makes up, of which nothing is written to Honcho. Raises `ModelError`, `Parked` where a person has to
         answer first, and what `record` raises.
         """
         conversation, repeats = Conversation(sync_honcho), Repeats()
-        past, asked = list(history), {"role": "user", "content": user_message}
+        past, asked = list(history), vision.with_images({"role": "user", "content": user_message}, images)
         tool_round = self._replay(conversation, steps, repeats=repeats)
         opening: list[Step] = []
         while True:
@@ -240,8 +245,23 @@ class AIAgent:
     ) -> ModelReply:
         told = [{"role": "system", "content": self._prompt}] if self._prompt else []
         messages = [*told, *past, *present]
+        if not vision.has_images(messages):
+            return await self._request(messages, self._models, tools)
+        try:
+            return await self._request(messages, self._seeing, tools)
+        except ModelError as failure:
+            blind = [model for model in self._models if model not in self._seeing]
+            is_unseen = failure.kind in (ModelErrorKind.BAD_REQUEST, ModelErrorKind.UNSUPPORTED)
+            if not is_unseen and not (blind and failure.remedy.next_model):
+                raise
+            log.warning("No model took the images of session %s: %s", self._context.session_key, failure)
+        return await self._request(vision.without_images(messages), blind or self._models, tools)
+
+    async def _request(
+        self, messages: list[dict[str, Any]], models: Sequence[str], tools: Sequence[dict[str, Any]]
+    ) -> ModelReply:
         if self._on_text is None:
-            return await self._model.complete(messages, models=self._models, tools=tools, effort=self._effort)
+            return await self._model.complete(messages, models=models, tools=tools, effort=self._effort)
         on_text, text = self._on_text, ""
         on_thought, thought = self._on_thought, ""
 
@@ -263,7 +283,7 @@ class AIAgent:
 
         return await self._model.complete(
             messages,
-            models=self._models,
+            models=models,
             tools=tools,
             effort=self._effort,
             on_delta=on_delta,

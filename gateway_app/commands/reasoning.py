@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway_app.models import Session
+from gateway_app.platforms import registry as platforms
 from gateway_app.sessions import overrides
 from gateway_app.sessions.overrides import Overrides
+from gateway_app.turns.display import display_of
 
 from .base import Call, Command, Effect, Group, Held
 
@@ -32,15 +34,16 @@ async def choose(call: Call) -> str | Effect:
 
     def carry_out(held: Held) -> str:
         if wanted in CHOICES:
-            return shown(overrides.change(session_pk=held.session_pk, **CHOICES[wanted]))
-        return f"{shown(overrides.of(Session.objects.get(pk=held.session_pk)))}\n{USAGE}"
+            return shown(call, overrides.change(session_pk=held.session_pk, **CHOICES[wanted]))
+        return f"{shown(call, overrides.of(Session.objects.get(pk=held.session_pk)))}\n{USAGE}"
 
     return carry_out
 
 
-def shown(chosen: Overrides) -> str:
-    """The choices that are in force."""
-    thoughts = {None: "as usual", True: "shown", False: "not shown"}[chosen.show_reasoning]
+def shown(call: Call, chosen: Overrides) -> str:
+    """What is in force."""
+    display = display_of(platforms.get(call.context.platform), overrides=chosen)
+    thoughts = "shown" if display.shows_reasoning else "not shown"
     return f"In this conversation my thoughts are {thoughts}, and I think {EFFORT_WORDS[chosen.reasoning_effort]}."
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gateway_app.models import Session
+from gateway_app.platforms import registry as platforms
 from gateway_app.sessions import overrides
+from gateway_app.turns.display import display_of
 
 from .base import Call, Command, Effect, Group, Held
 
@@ -26,7 +28,7 @@ async def choose(call: Call) -> str | Effect:
         return USAGE
 
     def carry_out(held: Held) -> str:
-        mode = wanted or _next(overrides.of(Session.objects.get(pk=held.session_pk)).tool_progress)
+        mode = wanted or _next(_in_force(call, Session.objects.get(pk=held.session_pk)))
         overrides.change(session_pk=held.session_pk, tool_progress="" if mode == DEFAULT else mode)
         if mode == DEFAULT:
             return "From now on as much of the tools' work is shown here as is usual."
@@ -35,9 +37,14 @@ async def choose(call: Call) -> str | Effect:
     return carry_out
 
 
+def _in_force(call: Call, session: Session) -> str:
+    chosen = overrides.of(session).tool_progress
+    return chosen or display_of(platforms.get(call.context.platform)).tool_progress
+
+
 def _next(mode: str) -> str:
     modes = list(MODES)
-    return modes[(modes.index(mode) + 1) % len(modes)] if mode in modes else modes[1]
+    return modes[(modes.index(mode) + 1) % len(modes)]
 
 
 COMMAND = Command(

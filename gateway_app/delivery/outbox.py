@@ -7,6 +7,7 @@ lane, and taken one at a time from the lane's head (`taking_head`), which record
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from gateway_app import clock, lanes, metrics
 from gateway_app.lanes import Bid, Claim
-from gateway_app.models import OutboundPart, SendGate
+from gateway_app.models import MediaFile, OutboundPart, SendGate
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.outbox import OPEN_STATES, OutboundState
 from gateway_app.platforms import registry
@@ -38,7 +39,8 @@ class Place:
     """A message of ours in the chat that a draft's first part is to take the place of.
 
     Where something was put into the chat after `seq`, the part is sent anew, below it, and the message deleted; without
-    a `seq` it never is. A message that `is_lost` is deleted in any case: what it will show is not known.
+    a `seq` it never is. A message that `is_lost` is deleted in any case: what it will show is not known. So it is where
+    the first part is a file, which no edit makes of a text.
     """
 
     message_id: str
@@ -58,6 +60,8 @@ class Draft:
     reply_to: str = ""
     text: str
     turn_id: int | None = None
+    files: Sequence[MediaFile] = ()
+    """Sent after the text, each as a part of its own. The platform must take files."""
     buttons: str = ""
     """As JSON: the label and the value of each button below the text's last part, where the platform has some."""
     is_secret: bool = False
@@ -86,19 +90,20 @@ class Posting:
         platform = registry.get(draft.platform)
         if draft.is_secret and not platform.is_pushed:
             raise ValueError(f"A secret for {draft.platform}, which shows what stands in the outbox.")
-        texts = platform.split(draft.text)
+        contents: list[tuple[str, int | None]] = [(text, None) for text in platform.split(draft.text)]
+        contents += [(f"[{file.kind}: {file.name}]", file.pk) for file in draft.files]
         key = delivery_key(platform=draft.platform, account=draft.account, chat_id=draft.chat_id)
         self._bid = lanes.bid(kind=LaneKind.DELIVERY, key=key)
-        self._claims = and_claim and platform.is_pushed and bool(texts)
+        self._claims = and_claim and platform.is_pushed and bool(contents)
         self.statements: list[Statement] = []
-        if not texts:
+        if not contents:
             return
         if self._claims:
-            self.statements.append(lanes.putting_and_claiming(self._bid, count=len(texts)))
+            self.statements.append(lanes.putting_and_claiming(self._bid, count=len(contents)))
         else:
-            counts = {key: len(texts)}
+            counts = {key: len(contents)}
             self.statements.append(lanes.putting(kind=LaneKind.DELIVERY, counts=counts, is_rung=platform.is_pushed))
-        self.statements.append(_inserting(draft, texts, place=self._bid))
+        self.statements.append(_inserting(draft, contents, place=self._bid))
         if self._claims:
             self.statements.append(taking_head(lanes.lane_of(self._bid)))
 
@@ -120,30 +125,33 @@ def enqueue(draft: Draft) -> None:
         execute(*statements)
 
 
-def _inserting(draft: Draft, texts: list[str], *, place: Bid) -> Statement:
+def _inserting(draft: Draft, contents: list[tuple[str, int | None]], *, place: Bid) -> Statement:
     rows = []
-    for number, text in enumerate(texts):
-        lane_id, seq = lanes.place_of(place, back=len(texts) - 1 - number)
+    last_text = sum(media_id is None for _, media_id in contents) - 1
+    for number, (text, media_id) in enumerate(contents):
+        lane_id, seq = lanes.place_of(place, back=len(contents) - 1 - number)
         rows.append(
             (
                 lane_id, seq, f"{draft.key}/{number}", draft.platform, draft.account, draft.chat_id, draft.thread_id,
                 draft.reply_to if number == 0 else "", seal(text) if draft.is_secret else text, draft.is_secret,
-                draft.turn_id, OutboundState.WAITING.value, 0, draft.buttons if number == len(texts) - 1 else "",
-                *(_taking_place(draft.place if number == 0 else None, before=seq) if draft.place else ()),
+                draft.turn_id, OutboundState.WAITING.value, 0, media_id,
+                draft.buttons if number == last_text else "",
+                *(_taking_place(draft.place if number == 0 else None, media_id, before=seq) if draft.place else ()),
             )
         )  # fmt: skip
     columns = (
         "lane_id", "seq", "idempotency_key", "platform", "account", "chat_id", "thread_id", "reply_to", "text",
-        "is_sealed", "turn_id", "state", "attempts", "buttons", *(("replaces", "removes") if draft.place else ()),
+        "is_sealed", "turn_id", "state", "attempts", "media_id", "buttons",
+        *(("replaces", "removes") if draft.place else ()),
     )  # fmt: skip
     return insert(OutboundPart, columns=columns, rows=rows)
 
 
-def _taking_place(place: Place | None, *, before: Sql) -> tuple[Value | Sql, Value | Sql]:
-    """The values of `replaces` and `removes` for a part whose place in the chat is `before`."""
+def _taking_place(place: Place | None, media_id: int | None, *, before: Sql) -> tuple[Value | Sql, Value | Sql]:
+    """The values of `replaces` and `removes` for a part, maybe of a file, whose place in the chat is `before`."""
     if place is None:
         return "", ""
-    if place.is_lost:
+    if place.is_lost or media_id is not None:
         return "", place.message_id
     if place.seq is None:
         return place.message_id, ""
@@ -171,7 +179,7 @@ def taking_head(lane: Sql) -> Statement:
         f" AND NOT EXISTS (SELECT 1 FROM {GATE} gate WHERE gate.platform = {TABLE}.platform"
         f" AND gate.account = {TABLE}.account AND gate.closed_until > {now})"
         " RETURNING id, platform, idempotency_key, account, chat_id, thread_id, reply_to, text, attempts,"
-        " unknown_outcomes, is_sealed, buttons, replaces, removes",
+        " unknown_outcomes, is_sealed, media_id, buttons, replaces, removes",
         lane.values,
     )
 
@@ -180,12 +188,13 @@ def taken_head(rows: list[Row]) -> Head | None:
     if not rows:
         return None
     (
-        part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, buttons,
-        replaces, removes,
+        part_id, platform, key, account, chat_id, thread_id, reply_to, text, attempts, unknown, is_sealed, media_id,
+        buttons, replaces, removes,
     ) = rows[0]  # fmt: skip
     part = OutgoingPart(
         part_id=part_id, idempotency_key=key, account=account, chat_id=chat_id, thread_id=thread_id,
         reply_to=reply_to, text=text, attempts=attempts, unknown_outcomes=unknown, replaces=replaces, removes=removes,
+        media_id=media_id,
         buttons=tuple((label, value) for label, value in json.loads(buttons)) if buttons else (),
     )  # fmt: skip
     return Head(platform, part, bool(is_sealed))

@@ -18,7 +18,7 @@ from gateway_app.platforms.base import MessageGone, OutgoingPart, Platform, Send
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import outbox
+from . import enclosure, outbox
 from .outbox import Head
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,9 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
             log.error("Part %s to %s cannot be sent: %s.", part.part_id, head.platform, error)
             return await record_in_database(_record_failed, claim, head, reason=str(error), permanent=True)
     try:
-        async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS):
-            message_id, removed = await _hand_over(registry.get(head.platform), part, http=http)
+        async with enclosure.with_file(part) as part:
+            async with asyncio.timeout(settings.SEND_TIMEOUT_SECONDS + enclosure.extra_seconds(part)):
+                message_id, removed = await _hand_over(registry.get(head.platform), part, http=http)
     except SendError as error:
         reason = _words(str(error), head, part)
         log.warning("%s did not take part %s (attempt %s): %s", head.platform, part.part_id, part.attempts, reason)

@@ -10,6 +10,7 @@ from .home import HomeChannel
 from .inbox import InboundMessage
 from .lane import Lane
 from .listener import Listener
+from .media import MediaFile, VoiceChoice
 from .memory import MemoryNote
 from .outbox import OutboundPart, SendGate
 from .pairing import PairingGuard, PairingRequest
@@ -33,6 +34,7 @@ __all__ = [
     "InboundMessage",
     "Lane",
     "Listener",
+    "MediaFile",
     "MemoryFlush",
     "MemoryNote",
     "OutboundPart",
@@ -50,5 +52,6 @@ __all__ = [
     "Turn",
     "TurnStep",
     "Undo",
+    "VoiceChoice",
     "WebConversation",
 ]

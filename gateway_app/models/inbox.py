@@ -43,6 +43,9 @@ class InboundMessage(models.Model):
     asks = models.TextField(
         null=True, blank=True, help_text="What the agent is asked instead of the text: a command that asks again."
     )
+    attachments = models.JSONField(
+        null=True, blank=True, help_text="Files that came with it: gateway_app.media.attachment.Attachment."
+    )
     message_id = models.CharField(max_length=255, blank=True, help_text="The platform's id of the message.")
     busy_mode = models.CharField(
         max_length=16, choices=BusyMode, db_default=BusyMode.COLLECT, help_text="As it was when the message came."

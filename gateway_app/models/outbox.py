@@ -48,6 +48,15 @@ class OutboundPart(models.Model):
     buttons = models.TextField(
         blank=True, db_default="", help_text="JSON: the label and the value of each button below the text."
     )
+    media = models.ForeignKey(
+        "MediaFile",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="outbound",
+        db_index=False,
+        help_text="The file that is sent instead of the text, which describes it.",
+    )
     is_sealed = models.BooleanField(
         db_default=False, help_text="The text is a secret: encrypted until it is sent, and erased then."
     )

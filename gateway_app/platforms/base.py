@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from gateway_app.media.attachment import Attachment, Kind, MediaProblem
 from gateway_app.sessions.source import SessionContext, SessionSource
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class InboundEvent:
     source: SessionSource
     text: str
     message_id: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    """Files that came with it; `text` describes them as well. Their bytes are fetched when it has its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,17 @@ class UnreadableEvent:
     platform: str
     account: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingFile:
+    """A file on its way to a platform. `stream` is closed by whoever asked for the send."""
+
+    name: str
+    kind: Kind
+    content_type: str
+    size: int
+    stream: BinaryIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +78,10 @@ class OutgoingPart:
     buttons: tuple[tuple[str, str], ...] = ()
     """The label of each button below the text, and the value that a press of it brings back; the text says the same,
     for platforms that have none."""
+    media_id: int | None = None
+    """The file that is sent instead of the text, which describes it."""
+    file: OutgoingFile | None = None
+    """The same, opened for this attempt."""
     replaces: str = ""
     """The platform's id of a message that the part takes the place of, where the platform can edit."""
     removes: str = ""
@@ -116,6 +134,8 @@ class Platform(ABC):
     account with us, and where an answer may reach somebody who never wrote, as with e-mail."""
     is_limited: ClassVar[bool] = True
     """The inbound limits hold. Off where whoever writes could change them as well."""
+    largest_file: ClassVar[int] = 0
+    """Bytes of the largest file that `send()` takes; 0 where it takes none."""
     answers_requests: ClassVar[bool] = False
     """Each event comes in a request, whose answer says whether it was turned away; no notice is sent for that."""
 
@@ -134,6 +154,12 @@ class Platform(ABC):
         Where the platform has an idempotency key, `part.idempotency_key` is given to it. Where it has none and
         `part.unknown_outcomes` is not 0, the text says visibly that it may be a repetition.
         """
+
+    async def download(
+        self, attachment: Attachment, *, account: str, write: Callable[[bytes], object], http: aiohttp.ClientSession
+    ) -> None:
+        """Hands the bytes of a file that somebody sent to `write`, whose errors end it. Raises `MediaProblem`."""
+        raise MediaProblem("files cannot be fetched from this platform")
 
     async def edit(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> None:
         """Has the message `part.replaces` show `part.text`; that it does so already is no error.

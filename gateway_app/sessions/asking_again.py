@@ -26,10 +26,10 @@ def ask_again(*, session: Session, turn_id: int, source: SessionSource) -> str:
     if not questions:
         return NOTHING
     asked = InboundMessage.objects.filter(turn__transcript=questions[0]).order_by("seq")
-    rows = list(asked.values_list("source", Coalesce("asks", "text")))
+    rows = list(asked.values_list("source", Coalesce("asks", "text"), "attachments"))
     if not rows:
         return GONE
-    if any(SessionSource.from_json(origin).participant != source.participant for origin, _ in rows):
+    if any(SessionSource.from_json(origin).participant != source.participant for origin, *_ in rows):
         return NOT_YOURS
     undoing.undo(
         session=session,
@@ -38,6 +38,9 @@ def ask_again(*, session: Session, turn_id: int, source: SessionSource) -> str:
         user_id=source.user_id,
         user_name=source.user_name,
     )
-    text = "\n\n".join(text for _, text in rows)
-    InboundMessage.objects.filter(turn_id=turn_id).update(asks=text, state=InboundState.WAITING, turn=None)
+    text = "\n\n".join(text for _, text, _ in rows)
+    files = [file for *_, attachments in rows for file in attachments or ()]
+    InboundMessage.objects.filter(turn_id=turn_id).update(
+        asks=text, attachments=files or None, state=InboundState.WAITING, turn=None
+    )
     return ""

@@ -138,8 +138,8 @@ class Bubble:
         opened: Callable[[str], Awaitable[None]] | None = None,
         message_id: str = "",
     ) -> None:
-        """`render` makes of a text what is sent. `opening` is asked before the message is sent, and `opened` gets its
-        id. With a `message_id` it is there already.
+        """`render` makes of a text what is sent, if anything is. `opening` is asked before the message is sent, and
+        `opened` gets its id. With a `message_id` it is there already.
         """
         self.message_id = message_id
         self.is_lost = False
@@ -185,7 +185,7 @@ class Bubble:
     async def finish(self, text: str) -> None:
         """Ends it with `text` as the last that it shows, where there is a message."""
         await self.settle(seconds=settings.SEND_TIMEOUT_SECONDS)
-        if self.message_id and not self.is_lost and text != self._shown and not self._screen.is_over:
+        if self.message_id and not self.is_lost and text not in ("", self._shown) and not self._screen.is_over:
             await self._bring(text)
 
     async def vanish(self) -> None:
@@ -199,12 +199,12 @@ class Bubble:
         while not (self._is_closing or self._screen.is_over):
             self._news.clear()
             text, wait = self._render(self._text), self._screen.distance
-            if text != self._shown and self._screen.may_show() and not await self._bring(text):
+            if text not in ("", self._shown) and self._screen.may_show() and not await self._bring(text):
                 wait = max(wait, AGAIN_SECONDS)
             if self._is_closing:
                 return
             await asyncio.sleep(wait)
-            if self._render(self._text) == self._shown:
+            if self._render(self._text) in ("", self._shown):
                 await self._news.wait()
 
     async def _bring(self, text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Session, TranscriptMessage, Turn
+from gateway_app.models import InboundMessage, MediaFile, Session, TranscriptMessage, Turn
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.sessions import tokens
@@ -36,6 +37,8 @@ class Outcome:
     state: TurnState
     reply: str = ""
     """Empty where nothing is to be said."""
+    files: Sequence[MediaFile] = ()
+    """Sent after it."""
     effect: Effect | None = None
     """What a command changes together with its reply, which this returns."""
     said: list[dict[str, Any]] = field(default_factory=list)
@@ -162,6 +165,8 @@ def _finishing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
 
 def _draft(turn: OpenTurn, text: str, outcome: Outcome) -> outbox.Draft:
     context, place = turn.context, turn.preview
+    if turn.preface and (text or outcome.files):
+        text = "\n\n".join([*turn.preface, *([text] if text else [])])
     if place and outcome.state is TurnState.STOPPED:
         place = replace(place, seq=None)  # what was said stays where it stands, above the answer to `/stop`
     return outbox.Draft(
@@ -173,5 +178,6 @@ def _draft(turn: OpenTurn, text: str, outcome: Outcome) -> outbox.Draft:
         reply_to=turn.reply_to,
         text=background.labelled(turn.source, text),
         turn_id=turn.turn_id,
+        files=outcome.files,
         place=place,
     )

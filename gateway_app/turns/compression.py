@@ -75,11 +75,12 @@ async def compress_for(turn: OpenTurn, *, http: aiohttp.ClientSession, is_needed
     result = await compress(session_pk=turn.session_pk, context=turn.context, http=http, most=most)
     if result is not Result.DONE:
         return False
-    turn.history = await in_database(_read, turn)
+    turn.history = await in_database(read_history, turn)
     return True
 
 
-def _read(turn: OpenTurn) -> History:
+def read_history(turn: OpenTurn) -> History:
+    """The session's history as it fits beside what the turn asks now."""
     compressed = compression.current(session_pk=turn.session_pk)
     reading = history.reading(session_pk=turn.session_pk, inherited=turn.inherited, compressed=compressed)
     (found,) = execute(reading)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -15,17 +13,16 @@ from gateway_app.agent import prompt, window
 from gateway_app.agent.asking import Answers
 from gateway_app.agent.prompt import Pinned
 from gateway_app.agent.tools import registry as tool_registry
-from gateway_app.commands.invocation import Invocation, invoked
+from gateway_app.commands.invocation import Invocation
 from gateway_app.delivery import outbox
 from gateway_app.lanes import Claim
 from gateway_app.models import InboundMessage, OutboundPart, Session, Turn
-from gateway_app.models.inbox import BusyMode, InboundState
+from gateway_app.models.inbox import InboundState
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import StepKind, StopReason, TurnState
 from gateway_app.questions import answering
 from gateway_app.sessions import compression, expiry, history, lineage, reset_policy, tokens
 from gateway_app.sessions.history import History
-from gateway_app.sessions.key import is_shared
 from gateway_app.sessions.lineage import Part
 from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
@@ -33,32 +30,13 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
 
 from . import journal, resuming
+from .waiting import COLUMNS, Waiting, collected, read, said
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
 TURN = Turn._meta.db_table
 NOTICE = "reset/"
 """What the keys of notices of a reset begin with, in the outbox."""
-COLUMNS = "id, source, coalesce(asks, text), message_id, busy_mode, accepted_at, turn_id"
-"""Of a message, for `_waiting()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One open message of the lane."""
-
-    row_id: int
-    source: SessionSource
-    text: str
-    message_id: str
-    mode: BusyMode
-    accepted_at: datetime | str | None = None
-    """As the database has it."""
-
-    @property
-    def invocation(self) -> Invocation | None:
-        """The command that the message is, if it is one."""
-        return invoked(self.text, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +88,12 @@ class OpenTurn:
     """Why it is to stop, once it is known."""
     partial: str = ""
     """What the model has said since the last step, where somebody watches."""
+    messages: list[Waiting] = field(default_factory=list)
+    """What `asked` is made of."""
+    images: list[dict[str, Any]] = field(default_factory=list)
+    """Images of the message, for a model that sees, as parts of a chat-completions message."""
+    preface: list[str] = field(default_factory=list)
+    """What people are told above the reply: what was understood of their voice, which file could not be had."""
     answers: Answers = field(default_factory=dict)
     """What people have answered in it: it was parked before."""
     preview: outbox.Place | None = None
@@ -172,11 +156,11 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: in
         return None
     # A turn that was left goes first, also where an operator has put an older message back before its own.
     unfinished = next((turn_id for *_, turn_id in found if turn_id is not None), None)
-    waiting = [_waiting(row) for row in found if row[-1] == unfinished]
+    waiting = [read(row) for row in found if row[-1] == unfinished]
     if unfinished is not None:
         return _take_over(claim, turn_id=unfinished, waiting=waiting)
     session = opened_sessions(sessions, {claim.key: waiting[-1].source})[claim.key]
-    taken = _collected(waiting)
+    taken = collected(waiting)
     if not taken[0].invocation:
         session = _refreshed(claim, session, first=taken[0])
     return _start(claim, waiting=taken, session=session, interrupts=interrupts)
@@ -187,36 +171,6 @@ def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSes
     at = clock.moment(first.accepted_at)
     kind = first.source.chat_type.value
     return expiry.refresh(claim, session, platform=first.source.platform, chat_type=kind, at=at) if at else session
-
-
-def _waiting(row: Row) -> Waiting:
-    row_id, source, text, message_id, mode, accepted_at, _ = row
-    return Waiting(row_id, SessionSource.from_json(json.loads(source)), text, message_id, BusyMode(mode), accepted_at)
-
-
-def next_messages(*, lane: Sql, before: int) -> list[Waiting]:
-    """What the lane's next turn would take of what came `before` this place, where no turn runs."""
-    (found,) = execute(
-        Statement(
-            f"SELECT {COLUMNS} FROM {INBOX}"
-            f" WHERE lane_id = ({lane.sql}) AND state = 'waiting' AND seq < %s ORDER BY seq",
-            [*lane.values, before],
-        )
-    )
-    return _collected([_waiting(row) for row in found]) if found else []
-
-
-def waiting_to_steer(turn: OpenTurn) -> list[Waiting]:
-    """The messages in the mode `steer` of whoever the turn answers. A command is a turn of its own also there."""
-    (found,) = execute(
-        Statement(
-            f"SELECT {COLUMNS} FROM {INBOX} WHERE lane_id = %s AND state = 'waiting' AND busy_mode = %s ORDER BY seq",
-            [turn.claim.lane_id, BusyMode.STEER.value],
-        )
-    )
-    waiting = [_waiting(row) for row in found]
-    who = turn.source.participant
-    return [message for message in waiting if message.source.participant == who and not message.invocation]
 
 
 def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
@@ -337,7 +291,8 @@ def _opened(
     newest = waiting[-1]
     invocation = newest.invocation if len(waiting) == 1 else None
     joined = {row_id for step in steps if step.kind is StepKind.STEERED for row_id in step.payload["messages"]}
-    asked = "\n\n".join(said(message) for message in waiting if message.row_id not in joined)
+    messages = [message for message in waiting if message.row_id not in joined]
+    asked = "\n\n".join(map(said, messages))
     context = context_of(newest.source, session_id=session.session_id)
     room = window.room(prompt=session.prompt, tools=tool_registry(context))
     found = history.messages(transcript, compressed=session.compressed)
@@ -360,6 +315,7 @@ def _opened(
         is_resting=session.is_resting,
         steps=steps,
         seen_tail=claim.tail,
+        messages=messages,
     )
 
 
@@ -368,31 +324,6 @@ def _reset(session: OpenSession, source: SessionSource) -> Reset:
     reason = session.untold_reset
     told = reset_policy.notice(policy, reason=reason, session_id=session.parent_session_id) if policy.notify else ""
     return Reset(reset_policy.note(policy, reason=reason), told)
-
-
-def _collected(waiting: list[Waiting]) -> list[Waiting]:
-    """What the next turn takes: a command or a queued message by itself, or all that waits, up to one of these or
-    another person's message.
-
-    One person's request never runs under another's identity, also where several write in one session.
-    """
-    first, *rest = waiting
-    if _is_alone(first):
-        return [first]
-    who = first.source.participant
-    more = itertools.takewhile(lambda message: message.source.participant == who and not _is_alone(message), rest)
-    return [first, *more]
-
-
-def _is_alone(message: Waiting) -> bool:
-    return message.mode is BusyMode.QUEUE or message.invocation is not None
-
-
-def said(message: Waiting) -> str:
-    """The message as the model gets it."""
-    if not is_shared(message.source):
-        return message.text
-    return f"[{prompt.sender(message.source)}] {message.text}"
 
 
 def give_up_early(turn: OpenTurn, *, wait: float) -> None:

@@ -19,6 +19,7 @@ from gateway_app.agent.results import Result
 from gateway_app.config import live
 from gateway_app.delivery.outbox import Place
 from gateway_app.lanes import LaneLost
+from gateway_app.media import outgoing
 from gateway_app.models.turn import StepKind
 from gateway_app.platforms.base import Platform
 from gateway_app.statements import Statement
@@ -126,7 +127,7 @@ class Streamed(Stage):
         now = time.monotonic()
         if now - self._streamed_at >= STREAM_EVERY_SECONDS:
             self._streamed_at = now
-            await self.platform.stream(self.turn.context, turn_id=self.turn.turn_id, text=text)
+            await self.platform.stream(self.turn.context, turn_id=self.turn.turn_id, text=outgoing.unasked(text))
 
     def _show_work(self) -> None:
         self._worked_at = time.monotonic()
@@ -179,10 +180,13 @@ class Edited(Stage):
         return bubble
 
     def _clipped(self, text: str) -> str:
-        """The beginning that one message takes, with the cursor where it is all."""
-        cursor = live.config().streaming.cursor
-        first, *rest = self.platform.split(text.rstrip() + cursor) or [""]
-        return first if rest else text.rstrip() + cursor
+        """The beginning that one message takes, with the cursor where it is all; empty where nothing is to be seen."""
+        text = outgoing.unasked(text).rstrip()
+        if not text:
+            return ""
+        whole = text + live.config().streaming.cursor
+        first, *rest = self.platform.split(whole) or [""]
+        return first if rest else whole
 
     def _show_work(self) -> None:
         calls = self._work.calls[self._told :]
@@ -218,7 +222,7 @@ class Edited(Stage):
         super().close(steps)
 
     def _whole(self, text: str) -> str:
-        return (self.platform.split(text.rstrip()) or [""])[0]
+        return (self.platform.split(outgoing.unasked(text).rstrip()) or [""])[0]
 
     async def leave(self) -> None:
         seconds = STOPPED_SETTLE_SECONDS if self.turn.stop else SETTLE_SECONDS

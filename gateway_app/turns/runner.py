@@ -32,6 +32,7 @@ from gateway_app.commands.runner import run_command
 from gateway_app.config import live
 from gateway_app.delivery import sender
 from gateway_app.lanes import LaneLost
+from gateway_app.media import outgoing, vision
 from gateway_app.models.turn import StepKind, TurnState
 from gateway_app.platforms import registry as platforms
 from gateway_app.questions import deciding, permissions
@@ -39,7 +40,7 @@ from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import compression, journal, presence, steering
+from . import attachments, compression, enclosures, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
 from .display import display_of, with_thoughts
 from .opening import OpenTurn, claim_and_open, give_up_early
@@ -199,13 +200,15 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome | 
             error=reason,
             **_used(Usage.of(turn.steps)),
         )
-    return Outcome(
+    outcome = Outcome(
         state=TurnState.DONE,
-        reply=_shown(turn, conversation),
+        reply=conversation.reply,
         said=conversation.said,
         steps=[conversation.last] if conversation.last else [],
         **_used(conversation.usage),
     )
+    outcome = await enclosures.enclosed(turn, outcome, http=http)
+    return dataclasses.replace(outcome, reply=_shown(turn, outcome.reply, thoughts=conversation.thoughts))
 
 
 async def _begin(turn: OpenTurn) -> bool:
@@ -229,20 +232,20 @@ def _stopped(turn: OpenTurn, *, said: str = "") -> Outcome:
     is_seen = turn.preview or (said.strip() and platform.is_streamed and display.is_streamed)
     return Outcome(
         state=TurnState.STOPPED,
-        reply=f"{said.rstrip()}\n\n{STOPPED}".lstrip() if is_seen else "",
+        reply=f"{outgoing.unasked(said).rstrip()}\n\n{STOPPED}".lstrip() if is_seen else "",
         said=conversation.said,
         steps=steps,
         **_used(conversation.usage),
     )
 
 
-def _shown(turn: OpenTurn, conversation: Conversation) -> str:
+def _shown(turn: OpenTurn, reply: str, *, thoughts: list[str]) -> str:
     """The reply as people get it."""
     platform = platforms.get(turn.context.platform)
-    if not conversation.thoughts or platform.is_streamed:
-        return conversation.reply
+    if not thoughts or platform.is_streamed:
+        return reply
     is_shown = display_of(platform, overrides=turn.overrides).shows_reasoning
-    return with_thoughts(conversation.reply, thoughts=conversation.thoughts) if is_shown else conversation.reply
+    return with_thoughts(reply, thoughts=thoughts) if is_shown else reply
 
 
 def _used(usage: Usage) -> dict[str, Any]:
@@ -272,11 +275,13 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as stage:
+        await attachments.take_in(turn, http=http)
         await prepare_tools(turn.context)
         shows = stage.display
+        models = models_for(turn.context, live.config(), turn.overrides)
         agent = AIAgent(
             model=client(http),
-            models=models_for(turn.context, live.config(), turn.overrides),
+            models=models,
             tools=_tools(turn),
             context=turn.context,
             record=record,
@@ -289,13 +294,16 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             on_call=None if shows.tool_progress == "off" else stage.on_call,
             join=join,
             compress=compress,
+            seeing=[model for model in models if vision.sees(model, live.config().media.vision_models)],
             answers=turn.answers,
             permit=permit,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
-        return await agent.run_conversation(asked, history=turn.history.messages, steps=tuple(turn.steps))
+        return await agent.run_conversation(
+            asked, images=turn.images, history=turn.history.messages, steps=tuple(turn.steps)
+        )
 
 
 def _tools(turn: OpenTurn) -> Registry:

@@ -9,7 +9,8 @@ from gateway_app.models.turn import StepKind
 from gateway_app.statements import Statement, execute
 
 from . import journal
-from .opening import OpenTurn, said, waiting_to_steer
+from .opening import OpenTurn
+from .waiting import said, to_steer
 
 INBOX = InboundMessage._meta.db_table
 
@@ -21,7 +22,7 @@ def take(turn: OpenTurn) -> None:
     """
     with lanes.fenced(turn.claim):
         lanes.hold(turn.claim)
-        found = waiting_to_steer(turn)
+        found = to_steer(lane_id=turn.claim.lane_id, participant=turn.source.participant)
         if found:
             text = "\n\n".join(said(message) for message in found)
             step = journal.Step(StepKind.STEERED, {"content": text, "messages": [message.row_id for message in found]})

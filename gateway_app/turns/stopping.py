@@ -17,7 +17,7 @@ from gateway_app.models.turn import StopReason
 from gateway_app.sessions.source import SessionSource
 from gateway_app.statements import Sql, Statement, execute
 
-from . import opening
+from .waiting import coming
 
 INBOX = InboundMessage._meta.db_table
 TURN = Turn._meta.db_table
@@ -59,7 +59,7 @@ def ask(*, session_key: str, by: SessionSource, before: int) -> Asked:
     )  # fmt: skip
     if running:
         return Asked.STOPPING if stopped else Asked.ALREADY
-    next_turn = opening.next_messages(lane=_lane(session_key), before=before)
+    next_turn = coming(lane=_lane(session_key), before=before)
     if not next_turn:
         return Asked.NOTHING
     execute(

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway_app.agent.model_reply import ModelReply, ToolCall
 from gateway_app.mcp.references import SECRET_NAME
+from gateway_app.media import outgoing
 from gateway_app.models.turn import StepKind
 
 from .journal import Step
@@ -109,8 +110,9 @@ class Work:
 
     def say(self, text: str) -> None:
         """Takes what was said before calls."""
-        if self._mode != "off" and text.strip():
-            self._entries.append({"kind": "said", "text": _cut(text.strip(), SAID_CHARS)})
+        said = outgoing.unasked(text).strip()
+        if self._mode != "off" and said:
+            self._entries.append({"kind": "said", "text": _cut(said, SAID_CHARS)})
 
     def think(self, text: str) -> bool:
         """Takes what the model thinks, all of it since it was asked; returns whether that is shown."""

@@ -70,6 +70,7 @@ SETTINGS = {
         {"day": {"command": "echo The day is $1."}, "me": {"type": "alias", "target": "/whoami"}}
     ),
     "HERMES_QUICK_COMMANDS_EXEC": "true",
+    "HERMES_TTS": "true",
     # The same few people say all of it.
     "HERMES_LIMIT_SENDER_PER_MINUTE": "0",
     "HERMES_LIMIT_CHAT_PER_MINUTE": "0",

@@ -18,6 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.peers.forms import SentFile, read_form
 from tests.peers.model_requests import BadRequest, last_user_text, read_request
 from tests.peers.model_script import Behaviour, Script, compose, stream_events, whole_body
 from tests.peers.serving import PeerServer
@@ -93,6 +94,10 @@ class ModelPeer(PeerServer):
         self.models, self.api_key = models, api_key
         self.script = Script(default)
         self.records = Records(keep=keep)
+        self.heard, self.sound = "hello from a voice", b"OggS" + bytes(60)
+        self.audio_status = 200
+        self.audio: list[dict[str, Any]] = []
+        """Calls of `/v1/audio/…`, oldest first."""
 
     @property
     def base_url(self) -> str:
@@ -115,6 +120,10 @@ class ModelPeer(PeerServer):
         match request.method, request.path:
             case "POST", "/v1/chat/completions":
                 return await self._complete(request)
+            case "POST", "/v1/audio/transcriptions":
+                return await self._transcribe(request)
+            case "POST", "/v1/audio/speech":
+                return await self._speak(request)
             case "GET", "/v1/models":
                 listed = [{"id": model, "object": "model", "owned_by": "peer"} for model in self.models]
                 return web.json_response({"object": "list", "data": listed})
@@ -129,6 +138,27 @@ class ModelPeer(PeerServer):
                     return web.json_response({"error": {"message": repr(error)}}, status=400)
                 return web.json_response({})
         return error_response(BadRequest(f"nothing at {request.path}", status=404))
+
+    async def _transcribe(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Writes down what `heard` says; the call is kept in `audio`."""
+        form = await read_form(request)
+        file = form.get("file")
+        if not isinstance(file, SentFile) or not file.body or not form.get("model") or "." not in file.name:
+            return error_response(BadRequest("a file with an ending and a model are needed.", param="file"))
+        self.audio.append({"what": "transcription", "key": request.headers.get("Authorization", ""), **form})
+        if self.audio_status != 200:
+            return web.json_response({"error": {"message": "scripted"}}, status=self.audio_status)
+        return web.json_response({"text": self.heard})
+
+    async def _speak(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers `sound`; the call is kept in `audio`."""
+        found = await request.json()
+        if not all(isinstance(found.get(name), str) and found[name] for name in ("model", "voice", "input")):
+            return error_response(BadRequest("model, voice and input are needed.", param="input"))
+        self.audio.append({"what": "speech", "key": request.headers.get("Authorization", ""), **found})
+        if self.audio_status != 200:
+            return web.json_response({"error": {"message": "scripted"}}, status=self.audio_status)
+        return web.Response(body=self.sound, content_type="audio/ogg")
 
     async def _complete(self, request: web.BaseRequest) -> web.StreamResponse:
         raw = await request.read()

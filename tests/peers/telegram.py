@@ -24,8 +24,10 @@ from aiohttp import web
 
 from tests.peers.serving import PeerServer
 from tests.peers.telegram_chats import Chats, Update, Updates
-from tests.peers.telegram_edits import EditCalls, result
+from tests.peers.telegram_control import control
+from tests.peers.telegram_edits import EditCalls
 from tests.peers.telegram_faults import Fault, Faults
+from tests.peers.telegram_files import FileCalls
 from tests.peers.telegram_requests import (
     PARAMETERS,
     BadCall,
@@ -36,6 +38,7 @@ from tests.peers.telegram_requests import (
     read_commands,
     read_parameters,
     read_scope,
+    result,
     whole_number,
 )
 
@@ -52,7 +55,7 @@ class Poll:
     is_replaced: bool = False
 
 
-class TelegramPeer(EditCalls, PeerServer):
+class TelegramPeer(EditCalls, FileCalls, PeerServer):
     """The server. Its methods and attributes may be used from any thread."""
 
     def __init__(self, *, token: str = TOKEN, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -61,6 +64,7 @@ class TelegramPeer(EditCalls, PeerServer):
         self.me = {"id": int(token.partition(":")[0]), "is_bot": True, "first_name": "Hermes", "username": USERNAME}
         self.webhook = ""
         """Where this is set, polls are refused until the bot deletes it."""
+        self.file_paths = {}
         self._lock = threading.RLock()
         self._updates = Updates()
         self._chats = Chats()
@@ -168,7 +172,7 @@ class TelegramPeer(EditCalls, PeerServer):
                 "typing": sum(self._chats.typing.values()),
                 "impatient": self._faults.impatient,
                 "polling": self._poll is not None,
-                **{name: self._counts[name] for name in ("polls", "conflicts", "refused")},
+                **{name: self._counts[name] for name in ("polls", "conflicts", "refused", "downloads")},
             }
 
     def notices(self) -> list[str]:
@@ -191,7 +195,9 @@ class TelegramPeer(EditCalls, PeerServer):
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         _, first, *rest = request.path.split("/")
         if first == "_":
-            return await self._control(request, "/".join(rest))
+            return await control(self, request, "/".join(rest))
+        if first == "file":
+            return await self._download(request, *rest)
         method = next((name for name in PARAMETERS if [name.lower()] == [word.lower() for word in rest]), "")
         call: dict[str, Any] = {"method": method, "at": time.time(), "parameters": {}, "status": None}
         try:
@@ -232,7 +238,7 @@ class TelegramPeer(EditCalls, PeerServer):
                 await asyncio.sleep(fault.seconds)
         answer = await getattr(self, f"_{method}")(parameters)
         if fault and fault.kind == "drop":
-            if method == "sendMessage":
+            if method.startswith("send") and method != "sendChatAction":
                 with self._lock:
                     self._chats.messages[-1]["answered"] = False
             return self._hang_up(request)
@@ -348,28 +354,6 @@ class TelegramPeer(EditCalls, PeerServer):
         with self._lock:
             if self._poll and self.loop:
                 self.loop.call_soon_threadsafe(self._poll.news.set)
-
-    async def _control(self, request: web.BaseRequest, what: str) -> web.Response:
-        since = int(request.query.get("since", 0))
-        match request.method, what:
-            case "POST", "push":
-                found = await request.json()
-                numbers = [self.push_text(**text) for text in found.get("texts", [])]
-                numbers += [self.push(body) for body in found.get("updates", [])]
-                numbers += [self.push_press(**press) for press in found.get("presses", [])]
-                numbers += [self.push(body.encode()) for body in found.get("raw", [])]
-                return web.json_response({"update_ids": numbers})
-            case "POST", "fault":
-                found = await request.json()
-                self.clear_faults() if found.get("clear") else self.fault(**found)
-                return web.json_response({})
-            case "GET", "stats":
-                return web.json_response(self.stats)
-            case "GET", "messages":
-                return web.json_response(self.messages(since=since))
-            case "GET", "updates":
-                return web.json_response(self.updates(since=since))
-        return web.json_response({"error": f"nothing at /_/{what}"}, status=404)
 
 
 def main() -> None:

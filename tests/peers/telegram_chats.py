@@ -102,8 +102,12 @@ class Chats:
         self.known: dict[int, Chat] = {}
         self.messages: list[dict[str, Any]] = []
         """What the bot sent: `chat_id`, `thread_id`, `message_id`, `text` (as sent), `shown`, `entities`, `reply_to`,
-        `buttons` (as they are now), `at`, and `answered`, which is off where the connection was dropped afterwards.
-        `history` has what it showed before it was edited, the oldest first; `deleted_at` is when it was taken out."""
+        `buttons` (as they are now), `caption`, `at`, for a file `method`, `file_name` and `bytes`, and `answered`,
+        which is off where the connection was dropped afterwards. `history` has what it showed before it was edited, the
+        oldest first; `deleted_at` is when it was taken out."""
+        self.files: dict[str, bytes] = {}
+        """What people sent, by file id."""
+        self._last_file = 0
         self.typing: dict[int, int] = defaultdict(int)
 
     def chat(self, chat_id: int, *, kind: str = "private") -> Chat:
@@ -147,6 +151,27 @@ class Chats:
         message |= fields
         return {"message": {name: value for name, value in message.items() if value is not None}}
 
+    def file_update(
+        self, field: str, body: bytes, *, caption: str | None = None, file_size: int | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        """An update as Telegram makes it of a file that a person sends, as `photo`, `voice`, `document` or so.
+
+        `fields` are those of the file (`file_name`, `mime_type`), of the message, and of `text_update`. `file_size` is
+        what is claimed of it instead of the truth.
+        """
+        self._last_file += 1
+        file_id = f"file-{self._last_file}"
+        self.files[file_id] = body
+        own = {name: fields.pop(name) for name in ("file_name", "mime_type", "emoji") if name in fields}
+        shown: Any = {"file_id": file_id, "file_unique_id": f"u{file_id}", **own}
+        shown["file_size"] = len(body) if file_size is None else file_size
+        if field == "photo":
+            thumbnail = {"file_id": f"thumb-{file_id}", "file_unique_id": "t", "width": 90, "height": 90}
+            shown = [thumbnail, {**shown, "width": 800, "height": 600}]
+        update = self.text_update("", caption=caption, **{field: shown}, **fields)
+        del update["message"]["text"]
+        return update
+
     def press_update(self, data: str, *, message: dict[str, Any], user_id: int, query_id: str) -> dict[str, Any]:
         """An update as Telegram makes it of a person's press of a button below `message`, which the bot sent."""
         chat = self.known[message["chat_id"]]
@@ -168,11 +193,12 @@ class Chats:
             "chat_id": chat.chat_id,
             "thread_id": int(parameters.get("message_thread_id") or 0) or None,
             "message_id": chat.new_message_id(),
-            "text": parameters["text"],
+            "text": parameters.get("text", ""),
             "shown": shown,
             "entities": parameters.get("entities") or [],
             "parse_mode": parameters.get("parse_mode"),
             "reply_to": (parameters.get("reply_parameters") or {}).get("message_id"),
+            "caption": parameters.get("caption", ""),
             "buttons": (parameters.get("reply_markup") or {}).get("inline_keyboard", []),
             "at": time.time(),
             "answered": False,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any
 
 from tests.peers.telegram_chats import Chat, Chats
-from tests.peers.telegram_requests import BadCall, check_markup, check_text, whole_number
+from tests.peers.telegram_requests import BadCall, check_markup, check_text, result, whole_number
 
 
 class EditCalls:
@@ -20,6 +19,8 @@ class EditCalls:
     async def _editMessageText(self, parameters: dict[str, Any]) -> bytes:
         with self._lock:
             message = self._own_message(parameters, "edit")
+            if "method" in message:
+                raise BadCall("Bad Request: there is no text in the message to edit")
             shown = check_text(parameters)
             if not self._chats.edit(message, parameters=parameters, shown=shown):
                 raise BadCall(
@@ -76,7 +77,3 @@ class EditCalls:
             if thread not in chat.threads:
                 raise BadCall("Bad Request: message thread not found")
         return chat
-
-
-def result(found: Any) -> bytes:
-    return json.dumps({"ok": True, "result": found}).encode()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("error", "flood", "html", "garbage", "drop", "refuse", "slow")
+KINDS = ("error", "flood", "html", "garbage", "drop", "refuse", "slow", "truncated")
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class Fault:
     `error`: answers `status` with `description`. `flood`: answers 429 for `retry_after` seconds, and counts whoever
     does not wait that long. `html`: answers `status` with a page of a proxy. `garbage`: carries the call out and
     answers 200 with no JSON. `drop`: carries the call out and closes the connection. `refuse`: closes it without.
-    `slow`: carries the call out `seconds` late.
+    `slow`: carries the call out `seconds` late. `truncated`, of the method `download`: sends half of the file.
     """
 
     kind: str

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.peers.forms import read_form
+
 TEXT_LIMIT = 4096
 LONGEST_DATA = 64
 """Bytes of a button's `callback_data`."""
@@ -23,6 +25,9 @@ COMPLEX = frozenset(
 )
 """Parameters that a form carries as JSON text."""
 
+FILE_PARAMETERS = {"sendPhoto": "photo", "sendDocument": "document", "sendVoice": "voice", "sendAudio": "audio"}
+SENDING = frozenset({"chat_id", "message_thread_id", "caption", "reply_parameters", "disable_notification"})
+
 SCOPES = {
     "default": frozenset[str](),
     "all_private_chats": frozenset[str](),
@@ -34,7 +39,7 @@ SCOPES = {
 }
 MOST_COMMANDS = 100
 
-PARAMETERS = {
+PARAMETERS: dict[str, frozenset[str]] = {
     "getMyCommands": frozenset({"scope", "language_code"}),
     "setMyCommands": frozenset({"commands", "scope", "language_code"}),
     "deleteMyCommands": frozenset({"scope", "language_code"}),
@@ -60,6 +65,8 @@ PARAMETERS = {
             "reply_markup",
         }
     ),
+    "getFile": frozenset({"file_id"}),
+    **{method: SENDING | {parameter} for method, parameter in FILE_PARAMETERS.items()},
     "answerCallbackQuery": frozenset({"callback_query_id", "text", "show_alert"}),
     "editMessageReplyMarkup": frozenset({"chat_id", "message_id", "reply_markup"}),
 }
@@ -88,7 +95,7 @@ async def read_parameters(request: web.BaseRequest, method: str) -> dict[str, An
         if not isinstance(found, dict):
             raise BadCall("Bad Request: JSON object expected")
     else:
-        found = dict(request.query) | dict(await request.post())
+        found = dict(request.query) | await read_form(request)
         for name in COMPLEX & found.keys():
             try:
                 found[name] = json.loads(found[name])
@@ -157,6 +164,10 @@ def check_notice(parameters: dict[str, Any]) -> None:
 def check_action(parameters: dict[str, Any]) -> None:
     if parameters.get("action") not in ACTIONS:
         raise BadCall("Bad Request: wrong parameter action in request")
+
+
+def result(found: Any) -> bytes:
+    return json.dumps({"ok": True, "result": found}).encode()
 
 
 def read_scope(parameters: dict[str, Any]) -> dict[str, Any]:

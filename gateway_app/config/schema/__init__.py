@@ -17,6 +17,7 @@ from .display import Display, Streaming
 from .fleet import Fleet
 from .health import Health
 from .mcp import Mcp
+from .media import Media, SpeechToText, TextToSpeech
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
@@ -49,6 +50,9 @@ class Config(Section):
     tools: Tools
     approvals: Approvals
     mcp: Mcp
+    media: Media
+    stt: SpeechToText
+    tts: TextToSpeech
     sessions: Sessions
     session_reset: SessionReset
     compression: Compression

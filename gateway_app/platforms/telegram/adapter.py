@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from django.conf import settings
 
-from gateway_app.platforms.base import MessageGone, OutgoingPart, Platform, SendError, UnknownOutcome
+from gateway_app.delivery.enclosure import BYTES_PER_SECOND
+from gateway_app.media.attachment import Attachment, MediaProblem
+from gateway_app.platforms.base import MessageGone, OutgoingFile, OutgoingPart, Platform, SendError, UnknownOutcome
 from gateway_app.platforms.splitting import split, utf16_length
 from gateway_app.sessions.source import SessionContext
 
-from . import api
+from . import api, files
 from .formatting import formatted
 
 if TYPE_CHECKING:
@@ -43,8 +46,10 @@ class Adapter(Platform):
     can_edit = True
     shows = (
         "Answers are shown in Telegram: `**bold**`, inline code and code blocks are formatted. Everything else is shown"
-        " as it is written, so use no headings, tables or other Markdown."
+        " as it is written, so use no headings, tables or other Markdown. A line `MEDIA:` with a file's reference sends"
+        " that file."
     )
+    largest_file = files.LARGEST_SENT
     can_pair = True
 
     def accounts(self) -> list[str]:
@@ -58,7 +63,10 @@ class Adapter(Platform):
         """The message's id. What Telegram refuses in the form of a message is sent again without it, at once."""
         if part.account not in self.accounts():
             raise SendError(f"this installation has no bot {part.account!r}; check TELEGRAM_BOT_TOKEN")
-        result = await _call("sendMessage", _message(part), part, http=http)
+        if part.file:
+            result = await _send_file(part, part.file, http=http)
+        else:
+            result = await _call("sendMessage", _message(part), part, http=http)
         return str(result.get("message_id", "")) if isinstance(result, dict) else ""
 
     async def edit(self, part: OutgoingPart, *, http: aiohttp.ClientSession) -> None:
@@ -78,6 +86,13 @@ class Adapter(Platform):
 
     def edit_distance(self, context: SessionContext) -> float:
         return 0.0 if context.chat_id.isdecimal() else GROUP_EDIT_SECONDS
+
+    async def download(
+        self, attachment: Attachment, *, account: str, write: Callable[[bytes], object], http: aiohttp.ClientSession
+    ) -> None:
+        if account not in self.accounts():
+            raise MediaProblem("this installation does not have the bot any more that it was sent to")
+        await files.download(attachment, write=write, http=http)
 
     async def show_typing(self, context: SessionContext, *, http: aiohttp.ClientSession) -> None:
         action = _target(context.chat_id, context.thread_id) | {"action": "typing"}
@@ -102,14 +117,46 @@ class Adapter(Platform):
             await asyncio.gather(menu, return_exceptions=True)
 
 
-async def _call(method: str, message: dict[str, Any], part: OutgoingPart, *, http: aiohttp.ClientSession) -> Any:
+class _BadRequest(SendError):
+    """Telegram finds the call wrong, maybe only in its form."""
+
+
+async def _send_file(part: OutgoingPart, file: OutgoingFile, *, http: aiohttp.ClientSession) -> Any:
+    """The result of sending `file` as what it is; where Telegram refuses that, as a document."""
+    method = files.method_for(file)
+    try:
+        return await _call(method.name, _message(part), part, http=http, upload=_upload(file, method))
+    except _BadRequest:
+        if method is files.DOCUMENT:
+            raise
+    method = files.DOCUMENT  # it is not shown as what it is, such as a picture of odd proportions
+    return await _call(method.name, _message(part), part, http=http, upload=_upload(file, method))
+
+
+def _upload(file: OutgoingFile, method: files.Method) -> api.Upload:
+    return api.Upload(
+        parameter=method.parameter,
+        name=file.name,
+        content_type=file.content_type,
+        size=file.size,
+        stream=file.stream,
+    )
+
+
+async def _call(
+    method: str,
+    message: dict[str, Any],
+    part: OutgoingPart,
+    *,
+    http: aiohttp.ClientSession,
+    upload: api.Upload | None = None,
+) -> Any:
     """The result of sending or editing `message`. What Telegram refuses in its form is left out, and it goes again."""
     is_edit = method == "editMessageText"
+    seconds = settings.SEND_TIMEOUT_SECONDS * 0.9 + (upload.size / BYTES_PER_SECOND if upload else 0)
     while True:
         try:
-            return await api.call(
-                http, method, message, seconds=settings.SEND_TIMEOUT_SECONDS * 0.9, may_go=part.is_ours
-            )
+            return await api.call(http, method, message, seconds=seconds, may_go=part.is_ours, upload=upload)
         except api.ApiError as error:
             if is_edit and UNCHANGED in error.description:
                 return None
@@ -133,11 +180,14 @@ def _said(part: OutgoingPart, *, is_edit: bool) -> str:
 
 
 def _message(part: OutgoingPart, *, is_edit: bool = False) -> dict[str, Any]:
-    text = formatted(_said(part, is_edit=is_edit))
     message = _target(part.chat_id, "" if is_edit else part.thread_id)
-    message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
-    if text.entities:
-        message["entities"] = text.entities
+    if part.file:
+        message |= {"caption": REPETITION.strip()} if part.unknown_outcomes else {}
+    else:
+        text = formatted(_said(part, is_edit=is_edit))
+        message |= {"text": text.text, "link_preview_options": {"is_disabled": True}}
+        if text.entities:
+            message["entities"] = text.entities
     if part.buttons:
         rows = [[{"text": label, "callback_data": value}] for label, value in part.buttons]
         message["reply_markup"] = {"inline_keyboard": rows}
@@ -179,4 +229,5 @@ def _send_error(error: api.ApiError) -> SendError:
     if error.code in (401, 404):
         # The token, not the part: everything waits for the operator, and its attempts are not used up in minutes.
         return SendError(str(error), retry_after=settings.TELEGRAM_REFUSED_SECONDS, closes_account=True)
-    return SendError(str(error), permanent=400 <= error.code < 500)
+    kind = _BadRequest if error.code == 400 else SendError
+    return kind(str(error), permanent=400 <= error.code < 500)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import deque
 from typing import Any
 
 import aiohttp
@@ -34,11 +35,16 @@ CONFLICT_SECONDS = 2.0
 """The wait after another program's poll ended ours; each further one doubles it, up to LISTENER_BACKOFF_MAX_SECONDS.
 One conflict is usual after a takeover, while Telegram still holds the dead listener's poll."""
 
+ALBUMS = 100
+"""Albums that are remembered; their pictures come within a second."""
+
 UPDATE_ID = re.compile(rb'"update_id"\s*:\s*(\d{1,18})\b')
 
 
 class Poller:
-    """One bot's polling, until cancelled. Keeps nothing but the number of the next update."""
+    """One bot's polling, until cancelled. Keeps nothing but the number of the next update, and which albums address
+    the bot, whose further pictures do not say so.
+    """
 
     def __init__(self, *, lease: ListenerLease, http: aiohttp.ClientSession) -> None:
         self._lease = lease
@@ -50,6 +56,7 @@ class Poller:
         self._has_webhook = False
         self._polled_at = 0.0
         self._has_more = False
+        self._albums: deque[str] = deque(maxlen=ALBUMS)
         self._presses = Presses(lease=lease, http=http)
 
     async def run(self) -> None:
@@ -117,7 +124,8 @@ class Poller:
     async def _take(self, updates: list[Any], *, bot: Bot) -> None:
         """Accepts a batch, in the order of its numbers, each once; afterwards the next poll acknowledges it."""
         numbered = {number: update for update in updates if (number := reading.update_id(update)) is not None}
-        found = [reading.read(numbered[number], bot=bot) for number in sorted(numbered)]
+        self._albums.extend(reading.addressed_albums(updates, bot=bot))
+        found = [reading.read(numbered[number], bot=bot, albums=self._albums) for number in sorted(numbered)]
         found += [reading.read(update, bot=bot) for update in updates if reading.update_id(update) is None]
         events = [event for event in found if isinstance(event, InboundEvent)]
         unreadable = [event for event in found if isinstance(event, UnreadableEvent)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from gateway_app.commands.invocation import parse
 from gateway_app.inbox import clean
+from gateway_app.media.attachment import Attachment, Kind, clean_name
 from gateway_app.platforms.base import ButtonPress, InboundEvent, UnreadableEvent
 from gateway_app.sessions.source import ChatType, SessionSource
 
@@ -80,14 +82,40 @@ class Bot:
         return text
 
 
+FILES = {
+    "animation": Kind.VIDEO, "photo": Kind.IMAGE, "voice": Kind.VOICE, "audio": Kind.AUDIO, "video": Kind.VIDEO,
+    "video_note": Kind.VIDEO, "document": Kind.DOCUMENT,
+}  # fmt: skip
+"""Media whose bytes are fetched, and what each is said to be."""
+
+FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,250}")
+
+
 def update_id(raw: object) -> int | None:
     """The number of an update, if it has one."""
     found = raw.get("update_id") if isinstance(raw, dict) else None
     return found if type(found) is int and 0 <= found < 2**53 else None
 
 
-def read(raw: object, *, bot: Bot) -> InboundEvent | ButtonPress | UnreadableEvent | None:
-    """The event, or the press of a button, in one update; None for what is not meant for the bot. Never raises."""
+def addressed_albums(updates: Sequence[object], *, bot: Bot) -> set[str]:
+    """Albums one of whose pictures addresses the bot: only one of them has the caption. Never raises."""
+    found = set()
+    for raw in updates:
+        message = next((raw[kind] for kind in KINDS if kind in raw), None) if isinstance(raw, dict) else None
+        if isinstance(message, dict) and isinstance(message.get("media_group_id"), str):
+            caption, reply = message.get("caption"), message.get("reply_to_message")
+            sender = reply.get("from") if isinstance(reply, dict) else None
+            is_reply = isinstance(sender, dict) and sender.get("id") == bot.user_id
+            if is_reply or (isinstance(caption, str) and bot.is_addressed(caption)):
+                found.add(message["media_group_id"])
+    return found
+
+
+def read(raw: object, *, bot: Bot, albums: Collection[str] = ()) -> InboundEvent | ButtonPress | UnreadableEvent | None:
+    """The event, or the press of a button, in one update; None for what is not meant for the bot. Never raises.
+
+    `albums` are those that address the bot by another of their pictures.
+    """
     number = update_id(raw)
     if not isinstance(raw, dict) or number is None:
         return unreadable(f"unnamed-{_digest(raw)}", "an update without a number", bot=bot)
@@ -97,7 +125,7 @@ def read(raw: object, *, bot: Bot) -> InboundEvent | ButtonPress | UnreadableEve
     try:
         if kind == PRESS:
             return _read_press(raw[kind], bot=bot)
-        return _read_message(raw[kind], event_id=str(number), bot=bot)
+        return _read_message(raw[kind], event_id=str(number), bot=bot, albums=albums)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(step) for step in first["loc"]) or "message"
@@ -110,7 +138,9 @@ def unreadable(event_id: str, reason: str, *, bot: Bot) -> UnreadableEvent:
     return UnreadableEvent(event_id=event_id, platform="telegram", account=bot.account, reason=reason)
 
 
-def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | UnreadableEvent | None:
+def _read_message(
+    raw: Any, *, event_id: str, bot: Bot, albums: Collection[str]
+) -> InboundEvent | UnreadableEvent | None:
     message = _validated(raw)
     if message.chat.type not in CHAT_TYPES:
         return unreadable(event_id, f"a chat of type {message.chat.type[:40]!r}", bot=bot)
@@ -120,6 +150,7 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
     text = message.text or message.caption or ""
     # A direct chat is always with the bot itself.
     is_mention = source.chat_type is ChatType.DM or bot.is_addressed(text) or _is_reply_to(bot, message)
+    is_mention = is_mention or raw.get("media_group_id") in albums
     if settings.TELEGRAM_REQUIRE_MENTION and not is_mention:
         return None
     if message.text is None:
@@ -131,7 +162,9 @@ def _read_message(raw: Any, *, event_id: str, bot: Bot) -> InboundEvent | Unread
     else:
         text = bot.without_own_name(text)
     source = replace(source, is_mention=is_mention)
-    return InboundEvent(event_id=event_id, source=source, text=text, message_id=str(message.message_id))
+    files = _files(raw) if message.text is None else ()
+    message_id = str(message.message_id)
+    return InboundEvent(event_id=event_id, source=source, text=text, message_id=message_id, attachments=files)
 
 
 def _read_press(raw: Any, *, bot: Bot) -> ButtonPress | None:
@@ -200,8 +233,36 @@ def _medium(raw: dict[str, Any]) -> str | None:
         if field in raw:
             shown = raw[field]
             detail = shown.get(DETAILS.get(field, "")) if isinstance(shown, dict) else None
-            return f"[{word}: {_name(detail)}]" if isinstance(detail, str) and detail else f"[{word}]"
+            if not isinstance(detail, str) or not detail:
+                return f"[{word}]"
+            return f"[{word}: {clean_name(_name(detail)) if field in FILES else _name(detail)}]"
     return None
+
+
+def _files(raw: dict[str, Any]) -> tuple[Attachment, ...]:
+    """The file that a message shows; of a photo, which comes in several sizes, the largest."""
+    field = next((field for field in FILES if field in raw), "")
+    shown: Any = raw.get(field)
+    if isinstance(shown, list):
+        sizes = [size for size in shown if isinstance(size, dict)]
+        shown = max(sizes, key=lambda size: _whole(size.get("width")) * _whole(size.get("height")), default=None)
+    file_id = shown.get("file_id") if isinstance(shown, dict) else None
+    if not isinstance(file_id, str) or not FILE_ID.fullmatch(file_id):
+        return ()
+    album, name = raw.get("media_group_id"), shown.get("file_name")
+    return (
+        Attachment(
+            kind=FILES[field],
+            name=_name(name) if isinstance(name, str) else MEDIA[field],
+            file_id=file_id,
+            size=_whole(shown.get("file_size")),
+            album=_name(album) if isinstance(album, str) else "",
+        ),
+    )
+
+
+def _whole(found: object) -> int:
+    return found if type(found) is int and 0 <= found < 2**53 else 0
 
 
 def _digest(raw: object) -> str:

@@ -14,7 +14,9 @@ from .stream import CHANGED, key, publisher, window, work
 
 class Adapter(Platform):
     name = "webchat"
-    shows = "Answers are shown in a web page, as Markdown."
+    shows = "Answers are shown in a web page, as Markdown. A line `MEDIA:` with a file's reference shows that file."
+    largest_file = 2**40
+    """Files are not sent but asked for; the gateway's own limit holds."""
     is_streamed = True
     tool_progress = "all"
     answers_requests = True

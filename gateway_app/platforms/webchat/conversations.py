@@ -18,6 +18,7 @@ from gateway_app.access.limits import Limited
 from gateway_app.commands import menu
 from gateway_app.commands.invocation import parse
 from gateway_app.inbox import accept, clean
+from gateway_app.media.attachment import Attachment
 from gateway_app.models import InboundMessage, Lane, OutboundPart, Turn, TurnStep, WebConversation
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
@@ -32,6 +33,7 @@ from gateway_app.sessions.source import ChatType, SessionContext, SessionSource
 from gateway_app.turns import journal, work
 from gateway_app.turns.display import display_of
 
+from . import attached
 from .asked import Asked, asked_in
 
 LISTED = 200
@@ -181,13 +183,18 @@ def rename(user: User, chat_id: str, *, title: str) -> str:
     return conversation.title
 
 
-def post(user: User, chat_id: str, *, client_id: str, text: str) -> Posted:
-    """Puts `text` into the inbox. The page's `client_id` names it within the conversation: the same one again changes
-    nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does. The caller rings after this returns.
+def post(user: User, chat_id: str, *, client_id: str, text: str, attachments: tuple[Attachment, ...] = ()) -> Posted:
+    """Puts `text` into the inbox, which describes the `attachments` as well. The page's `client_id` names it within the
+    conversation: the same one again changes nothing. Raises `Denied`, `TooFast`, and `DoesNotExist` as `owned` does.
+    The caller rings after this returns.
     """
     conversation = owned(user, chat_id)
     event = InboundEvent(
-        event_id=f"{chat_id}/{client_id}", source=source_of(user, conversation), text=text, message_id=client_id
+        event_id=f"{chat_id}/{client_id}",
+        source=source_of(user, conversation),
+        text=text,
+        message_id=client_id,
+        attachments=attachments,
     )
     with transaction.atomic():
         accepted = accept([event])
@@ -277,30 +284,26 @@ def news(chat_id: str, *, after: Cursor, is_asked: bool = False) -> News:
     return News(_sorted(rows, parts), cursor, running, is_complete, asked)
 
 
-INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state")
+INBOUND = ("id", "seq", "text", "accepted_at", "message_id", "state", "attachments")
 OUTBOUND = (
-    "id",
-    "seq",
-    "text",
-    "created_at",
-    "reply_to",
-    "turn_id",
-    "turn__state",
-    "is_sealed",
-    "is_reply",
-    "has_work",
-)
+    "id", "seq", "text", "created_at", "reply_to", "turn_id", "turn__state", "is_sealed", "is_reply", "has_work",
+    "media__reference", "media__name", "media__kind", "media__size",
+)  # fmt: skip
 
 
 def with_work(parts: QuerySet[OutboundPart]) -> QuerySet[OutboundPart]:
     """The parts with what `outbound_item()` says of their turn's work, where that is shown."""
     display = display_of(registry.get("webchat"))
     is_reply = Q(idempotency_key__startswith="turn/")
+    is_first = is_reply & Q(idempotency_key__endswith="/0")
     steps = Q(kind=StepKind.TOOL_RESULT) if display.tool_progress != "off" else Q(pk=None)
     if display.shows_reasoning:
         steps |= Q(kind=StepKind.MODEL_REPLY, payload__has_key="thought")
     has_work = Exists(TurnStep.objects.filter(steps, turn_id=OuterRef("turn_id")))
-    return parts.annotate(is_reply=ExpressionWrapper(is_reply, BooleanField()), has_work=has_work)
+    return parts.annotate(
+        is_reply=ExpressionWrapper(is_reply, BooleanField()),
+        has_work=ExpressionWrapper(is_first & has_work, BooleanField()),
+    )
 
 
 def work_of(chat_id: str, *, turn_id: int) -> list[dict[str, Any]]:
@@ -314,11 +317,13 @@ def work_of(chat_id: str, *, turn_id: int) -> list[dict[str, Any]]:
 
 
 def inbound_item(row: dict[str, Any]) -> Item:
+    text, files = attached.shown(row["text"], row["attachments"])
     return {
         "id": f"in-{row['id']}",
         "from": "you",
         "seq": row["seq"],
-        "text": row["text"],
+        "text": text,
+        "files": files,
         "at": row["accepted_at"].isoformat(timespec="microseconds"),
         "client": row["message_id"],
         "state": row["state"],
@@ -326,16 +331,18 @@ def inbound_item(row: dict[str, Any]) -> Item:
 
 
 def outbound_item(row: dict[str, Any]) -> Item:
+    file = attached.sent(row)
     return {
         "id": f"out-{row['id']}",
         "from": "agent",
         "seq": row["seq"],
-        "text": PLACEHOLDER if row["is_sealed"] else row["text"],
+        "text": "" if file else PLACEHOLDER if row["is_sealed"] else row["text"],
+        "files": file,
         "at": row["created_at"].isoformat(timespec="microseconds"),
         "turn": row["turn_id"],
         "is_failure": row["turn__state"] in {TurnState.FAILED, TurnState.DEAD},
         "is_reply": row["is_reply"],
-        "has_work": row["is_reply"] and row["has_work"],
+        "has_work": row["has_work"],
     }
 
 

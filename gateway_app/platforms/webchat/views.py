@@ -20,11 +20,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from gateway_app import doorbell
+from gateway_app.config import live
 from gateway_app.inbox import clean
+from gateway_app.media.attachment import Attachment, MediaProblem
 from gateway_app.models import WebConversation
 from gateway_app.worker.database import in_database
 
-from . import conversations, stream
+from . import attached, conversations, files, stream
 from .conversations import Cursor, Denied, TooFast
 from .feed import feed
 
@@ -34,6 +36,7 @@ DATABASE_IS_AWAY = "The gateway cannot reach its database at the moment, so this
 NO_SUCH_CONVERSATION = "There is no such conversation of yours."
 LONGEST_VALUE = 64
 """Characters of a button's value."""
+NO_SUCH_FILE = "There is no such file in this conversation, or it is not kept any more."
 SIGNED_OUT = "You are signed out; nothing was taken."
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
@@ -77,6 +80,8 @@ def call(view: View) -> View:
             return error(str(refusal), status=403)
         except TooFast as refusal:
             return error(str(refusal), status=429, headers={"Retry-After": str(refusal.seconds)})
+        except MediaProblem as problem:
+            return error(str(problem), status=400)
         except BadRequest as reason:
             return error(str(reason), status=400)
         except DatabaseError as failure:
@@ -123,6 +128,9 @@ def _conversation_page(request: HttpRequest, user: User, chat_id: str) -> HttpRe
         "asked": news.asked,
         "isAllowed": is_allowed,
         "maxChars": settings.INBOX_MAX_CHARS,
+        "ticket": files.ticket(user),
+        "maxBytes": live.config().media.max_bytes,
+        "maxFiles": files.MOST_FILES,
         "commands": conversations.commands(user, shown) if is_allowed else [],
     }
     return render(
@@ -160,20 +168,70 @@ async def work(request: HttpRequest, *, user: User, chat_id: str, turn_id: int) 
 @require_POST
 @call
 async def post(request: HttpRequest, *, user: User, chat_id: str) -> HttpResponseBase:
-    """Takes a message, `{"id": …, "text": …}`; 202 means that it is kept and will be answered."""
+    """Takes a message, `{"id": …, "text": …, "files": […]}`; 202 means that it is kept and will be answered.
+
+    `files` are references of what was uploaded; with some the text may be empty.
+    """
     fields = body(request)
     client_id, text = fields.get("id"), fields.get("text")
     if not isinstance(client_id, str) or not conversations.CLIENT_ID.fullmatch(client_id):
         raise BadRequest("The message has no usable id: 8 to 64 letters, digits, - and _ are allowed.")
-    if not isinstance(text, str) or not clean(text).strip():
+    references = fields.get("files", [])
+    if not isinstance(references, list) or not all(isinstance(each, str) for each in references):
+        raise BadRequest("The files are no list of references.")
+    if len(references) > files.MOST_FILES:
+        raise BadRequest(f"A message may have {files.MOST_FILES} files at most.")
+    if not isinstance(text, str) or not (clean(text).strip() or references):
         raise BadRequest("The message is empty.")
-    posted = await in_database(conversations.post, user, chat_id, client_id=client_id, text=text)
+    posted = await in_database(_post, user, chat_id, client_id=client_id, text=text, references=references)
     stream.publisher().put(stream.key(chat_id), stream.CHANGED)
     if posted.rings:
         in_background(asyncio.to_thread(doorbell.ring, posted.rings))
     if posted.chats:
         in_background(asyncio.to_thread(doorbell.ring_delivery, posted.chats))
     return JsonResponse({"item": posted.item, "title": posted.title}, status=202)
+
+
+def _post(user: User, chat_id: str, *, client_id: str, text: str, references: list[str]) -> conversations.Posted:
+    attachments: tuple[Attachment, ...] = ()
+    if references:
+        attachments = files.attachments(user, conversations.owned(user, chat_id), references)
+        text = attached.written(text, attachments)
+    return conversations.post(user, chat_id, client_id=client_id, text=text, attachments=attachments)
+
+
+@require_POST
+@call
+async def upload(request: HttpRequest, *, user: User, chat_id: str, upload_id: str) -> HttpResponseBase:
+    """Keeps the request's body as a file for a message that is being written, named by `name`."""
+    if not conversations.CLIENT_ID.fullmatch(upload_id):
+        raise BadRequest("The file has no usable id: 8 to 64 letters, digits, - and _ are allowed.")
+    conversation = await in_database(conversations.owned, user, chat_id)
+    try:
+        found = await files.upload(
+            user,
+            conversation,
+            upload_id=upload_id,
+            name=request.GET.get("name", ""),
+            stream=request,
+        )
+    except MediaProblem as problem:
+        raise BadRequest(f"This file cannot be taken: {problem}.") from None
+    return JsonResponse(
+        {"file": attached.item(found.reference, name=found.name, kind=found.kind, size=found.size)}, status=201
+    )
+
+
+@require_GET
+@call
+async def media(request: HttpRequest, *, user: User, chat_id: str, reference: str) -> HttpResponseBase:
+    """A file of the conversation."""
+    conversation = await in_database(conversations.owned, user, chat_id)
+    try:
+        found = await in_database(files.find, user, conversation, reference)
+        return await files.response(found, wanted=request.headers.get("Range", ""))
+    except files.NotFound:
+        return error(NO_SUCH_FILE, status=404)
 
 
 @require_POST

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -17,7 +17,7 @@ from django.test import TransactionTestCase
 from gateway_app import channels
 from gateway_app.access import people
 from gateway_app.delivery import outbox
-from gateway_app.models import WebConversation
+from gateway_app.models import MediaFile, WebConversation
 from gateway_app.models.turn import TurnState
 from gateway_app.platforms.webchat import conversations, stream, views
 from gateway_app.platforms.webchat.hub import hub
@@ -62,9 +62,11 @@ class WebchatCase(TransactionTestCase):
         assert turn is not None
         return turn
 
-    def close_turn(self, turn: OpenTurn, reply: str, *, state: TurnState = TurnState.DONE) -> None:
+    def close_turn(
+        self, turn: OpenTurn, reply: str, *, state: TurnState = TurnState.DONE, files: Sequence[MediaFile] = ()
+    ) -> None:
         """The worker commits its reply."""
-        close(turn, Outcome(state=state, reply=reply, said=[{"role": "assistant", "content": reply}]))
+        close(turn, Outcome(state=state, reply=reply, files=files, said=[{"role": "assistant", "content": reply}]))
 
     def answer(self, reply: str) -> None:
         self.close_turn(self.open_turn(), reply)

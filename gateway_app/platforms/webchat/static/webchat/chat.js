@@ -1,5 +1,6 @@
 // A conversation's page: puts its parts together.
 
+import { Attachments } from "./attachments.js";
 import { Composer, forgetDrafts } from "./composer.js";
 import { CommandMenu } from "./commands.js";
 import { Feed } from "./feed.js";
@@ -22,6 +23,7 @@ const thread = new Thread({
   jump: at("jump"),
   empty: at("empty"),
   announce,
+  base,
   press: presser({ url: `${base}press`, token, announce }),
   async loadWork(turn) {
     const response = await fetch(`${base}work/${turn}`);
@@ -49,6 +51,19 @@ if (state.isAllowed) {
       showTitle(title);
       announce("Sent");
     },
+  });
+  composer.attachments = new Attachments({
+    list: at("attachments"),
+    input: at("files"),
+    button: at("attach"),
+    area: at("text"),
+    base,
+    token,
+    ticket: state.ticket,
+    maxBytes: state.maxBytes,
+    maxFiles: state.maxFiles,
+    changed: () => composer.fit(),
+    tell: (problem) => composer.tell(problem),
   });
   new CommandMenu({
     form: at("composer"),

@@ -1,5 +1,7 @@
 // The field a message is written in. Its text stays until the server has the message, and survives a reload.
 
+import { newId } from "./attachments.js";
+
 const SEND_MS = 20_000;
 
 export class Composer {
@@ -8,6 +10,7 @@ export class Composer {
     Object.assign(this, { form, field, button, problem, url, token, maxChars, onSent, signIn });
     this.storageKey = `hermes:draft:${chat}`;
     this.isSending = false;
+    this.attachments = { files: [], isReady: () => true, references: () => [], clear() {} };
     const kept = this.load();
     this.pending = kept.pending ?? null; // the id under which this very text may have arrived already
     field.value ||= kept.text ?? ""; // what was typed while this script was fetched goes before
@@ -32,13 +35,19 @@ export class Composer {
 
   async send() {
     const text = this.field.value;
-    if (this.isSending || !text.trim()) return;
+    const files = this.attachments.references();
+    if (this.isSending || !(text.trim() || files.length)) return;
+    if (!this.attachments.isReady()) {
+      this.tell("A file is still on its way.");
+      return;
+    }
     if ([...text].length > this.maxChars) {
       const count = (number) => number.toLocaleString();
       this.tell(`That is ${count([...text].length)} characters; ${count(this.maxChars)} are allowed.`);
       return;
     }
-    if (this.pending?.text !== text) this.pending = { id: newId(), text };
+    const isSame = this.pending?.text === text && String(this.pending.files ?? []) === String(files);
+    if (!isSame) this.pending = { id: newId(), text, files };
     this.save();
     this.setSending(true);
     try {
@@ -56,6 +65,7 @@ export class Composer {
   arrived(client) {
     if (this.pending?.id !== client) return;
     if (this.field.value === this.pending.text) this.field.value = "";
+    if (String(this.pending.files ?? []) === String(this.attachments.references())) this.attachments.clear();
     this.pending = null;
     this.save();
     this.fit();
@@ -111,7 +121,7 @@ export class Composer {
   fit() {
     this.field.style.height = "auto";
     this.field.style.height = `${this.field.scrollHeight}px`;
-    this.button.disabled = !this.field.value.trim();
+    this.button.disabled = !(this.field.value.trim() || this.attachments.files.length);
   }
 
   load() {
@@ -141,9 +151,4 @@ export function forgetDrafts() {
   } catch {
     // nothing was kept
   }
-}
-
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,5 +1,6 @@
 // The list of messages: in the order they came, each once, the unfinished reply last.
 
+import { fileNodes } from "./attachments.js";
 import { element, render } from "./markdown.js";
 import { showQuestion } from "./questions.js";
 import { Work } from "./work.js";
@@ -23,9 +24,9 @@ const NEAR_END_PX = 120;
 
 export class Thread {
   /** `list` is the `<ol>`, `scroller` what scrolls around it, `jump` the button that leads to the end; `press` takes
-   * the value of a question's button, `loadWork` gets what a turn did. */
-  constructor({ list, scroller, jump, empty, announce, press, loadWork }) {
-    Object.assign(this, { list, scroller, jump, empty, announce, press, loadWork });
+   * the value of a question's button, `loadWork` gets what a turn did, `base` begins the addresses of files. */
+  constructor({ list, scroller, jump, empty, announce, press, loadWork, base }) {
+    Object.assign(this, { list, scroller, jump, empty, announce, press, loadWork, base });
     this.items = new Map();
     this.asked = new Map();
     this.isAsking = false;
@@ -119,7 +120,7 @@ export class Thread {
     this.place(node, item);
     this.showAsked(item.id);
     this.empty.hidden = true;
-    if (item.from === "agent" && !isSilent) this.announce(`Hermes: ${item.text}`);
+    if (item.from === "agent" && !isSilent) this.announce(`Hermes: ${item.text || item.files.map((file) => file.name).join(", ")}`);
   }
 
   showAsked(id) {
@@ -142,13 +143,16 @@ export class Thread {
     const body = node.querySelector(".body");
     if (item.from === "you") body.textContent = item.text;
     else body.replaceChildren(render(item.text));
+    const files = item.files ?? [];
+    if (files.length) body.append(...fileNodes(files, this.base));
+    node.classList.toggle("with-files", files.length > 0);
     const time = element("time", "", TIME.format(at));
     time.dateTime = item.at;
     time.title = at.toLocaleString();
     const footer = node.querySelector("footer");
     footer.replaceChildren(time);
     if (item.from === "you") this.showState(node, item);
-    else addCopyButtons(node, item.text, this.announce);
+    else if (item.text) addCopyButtons(node, item.text, this.announce);
   }
 
   showState(node, item) {
