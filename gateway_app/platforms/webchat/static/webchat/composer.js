@@ -13,7 +13,7 @@ export class Composer {
     this.attachments = { files: [], isReady: () => true, references: () => [], clear() {} };
     const kept = this.load();
     this.pending = kept.pending ?? null; // the id under which this very text may have arrived already
-    field.value = kept.text ?? "";
+    field.value ||= kept.text ?? ""; // what was typed while this script was fetched goes before
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
