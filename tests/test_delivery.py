@@ -125,7 +125,7 @@ class DeliveryTests(PipelineTestCase):
         (part,) = self.platform.sent
         self.assertEqual((part.attempts, part.unknown_outcomes, part.idempotency_key), (2, 1, "k/0"))
 
-    @override_settings(SEND_TIMEOUT_SECONDS=0.1)
+    @override_settings(SEND_TIMEOUT_SECONDS=0.1, DELIVERY_BACKOFF_SECONDS=60)
     def test_a_send_without_an_answer_has_an_unknown_outcome(self) -> None:
         async def hang(part: object) -> None:
             await asyncio.sleep(30)

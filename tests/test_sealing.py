@@ -64,6 +64,7 @@ class SealedPartTests(PipelineTestCase):
         self.assertEqual(self.platform.texts, [SECRET])
         self.assertEqual((self.part().state, self.part().text, self.part().is_sealed), ("sent", "", True))
 
+    @override_settings(DELIVERY_BACKOFF_SECONDS=60)
     def test_a_secret_that_is_tried_again_stays_sealed_meanwhile(self) -> None:
         self.platform.failures = [SendError(f"cannot take '{SECRET}'"), UnknownOutcome(SECRET), ValueError(SECRET)]
         self.post()

@@ -195,7 +195,7 @@ class TelegramPeer(EditCalls, FileCalls, PeerServer):
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         _, first, *rest = request.path.split("/")
         if first == "_":
-            return await control(self, request, "/".join(rest))
+            return await self._control(request, "/".join(rest))
         if first == "file":
             return await self._download(request, *rest)
         method = next((name for name in PARAMETERS if [name.lower()] == [word.lower() for word in rest]), "")
@@ -217,6 +217,9 @@ class TelegramPeer(EditCalls, FileCalls, PeerServer):
                 self._calls.append(call)
                 del self._calls[:-1000]
         return response
+
+    async def _control(self, request: web.BaseRequest, what: str) -> web.Response:
+        return await control(self, request, what)
 
     async def _meet_faults(
         self, request: web.BaseRequest, method: str, parameters: dict[str, Any]
