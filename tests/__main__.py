@@ -23,6 +23,8 @@ from tests.postgres import postgres
 ROOT = Path(__file__).resolve().parent.parent
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
 DATABASES = ("sqlite", "postgresql")
+PROCESSES = max(2, (os.cpu_count() or 1) * 3 // 2)
+"""That run tests: more than cores, since tests wait for others' processes a third of the time."""
 STOP_SECONDS = 10
 """How long a run that is cut off may take to report what it has."""
 
@@ -66,7 +68,9 @@ def run(arguments: list[str], *, variables: dict[str, str]) -> tuple[int, int, i
 
     A run that ends without its closing line, or with an exit code that contradicts it, counts as one failure.
     """
-    command = [sys.executable, "manage.py", "test", "--no-input", *arguments, "--parallel", "--shuffle"]
+    command = [
+        *(sys.executable, "manage.py", "test", "--no-input", "--parallel", str(PROCESSES), "--shuffle"), *arguments,
+    ]  # fmt: skip
     counts = None
     process = subprocess.Popen(
         command,
