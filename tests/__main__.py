@@ -68,9 +68,8 @@ def run(arguments: list[str], *, variables: dict[str, str]) -> tuple[int, int, i
 
     A run that ends without its closing line, or with an exit code that contradicts it, counts as one failure.
     """
-    command = [
-        *(sys.executable, "manage.py", "test", "--no-input", "--parallel", str(PROCESSES), "--shuffle"), *arguments,
-    ]  # fmt: skip
+    spread = ["--parallel", str(PROCESSES), "--shuffle"]
+    command = [sys.executable, "manage.py", "test", "--no-input", *arguments, *spread]
     counts = None
     process = subprocess.Popen(
         command,
