@@ -65,22 +65,18 @@ def under_way(source: SessionSource) -> list[Work]:
     """What the person has in work beside the conversation of `source`, oldest first."""
     rows = (
         InboundMessage.objects.filter(
-            lane__kind=LaneKind.TURNS, lane__key__startswith=_key(source, ""), state__in=OPEN_STATES
+            lane__kind=LaneKind.TURNS, lane__key__startswith=key_of(source, ""), state__in=OPEN_STATES
         )
         .order_by("id")
         .values_list("lane__key", "text", "accepted_at")
     )
     # Looked at again: SQLite takes capitals and small letters for the same there.
-    found = [(key.removeprefix(_key(source, "")), text, since) for key, text, since in rows]
+    found = [(key.removeprefix(key_of(source, "")), text, since) for key, text, since in rows]
     return [Work(work_id=work_id, prompt=text, since=since) for work_id, text, since in found if ID.fullmatch(work_id)]
 
 
 def key_of(source: SessionSource, work_id: str) -> str:
-    """The session key of the person's work of this id."""
-    return _key(source, work_id)
-
-
-def _key(source: SessionSource, work_id: str) -> str:
+    """The session key of the person's work of this id; of an empty one, what the keys of all of it begin with."""
     return session_key(replace(source, background="0")).removesuffix("0") + work_id
 
 

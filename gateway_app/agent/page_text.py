@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import resource
-import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 CPU_SECONDS = 10
@@ -33,21 +30,10 @@ class Page(NamedTuple):
 
 def read(html: bytes, *, charset: str = "") -> Page | None:
     """The page's text, main part first; None where it could not be had. Blocks for WAIT_SECONDS at most."""
-    # Nothing of our environment, which holds secrets, but where Python finds its packages.
-    environment = {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "PATH")}
-    try:
-        done = subprocess.run(  # noqa: S603 - our own file; what the web sent goes in as input
-            [sys.executable, "-P", "-s", str(Path(__file__)), charset],
-            input=html,
-            capture_output=True,
-            timeout=WAIT_SECONDS,
-            env=environment,
-            check=True,
-        )
-        found = json.loads(done.stdout)
-    except (subprocess.SubprocessError, OSError, ValueError):
-        return None
-    return Page(found["title"], found["text"])
+    from gateway_app import quarantine  # not above: the other process has nothing of ours
+
+    found = quarantine.read(__file__, charset, data=html, seconds=WAIT_SECONDS)
+    return Page(found["title"], found["text"]) if found else None
 
 
 def extracted(html: bytes, *, charset: str) -> Page:

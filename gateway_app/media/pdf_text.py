@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import resource
-import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 CPU_SECONDS = 15
@@ -28,21 +25,10 @@ class Document(NamedTuple):
 
 def read(pdf: bytes, *, most: int) -> Document | None:
     """The first `most` characters of its text; None where it could not be had. Blocks for WAIT_SECONDS at most."""
-    # Nothing of our environment, which holds secrets, but where Python finds its packages.
-    environment = {name: value for name, value in os.environ.items() if name in ("PYTHONPATH", "PATH")}
-    try:
-        done = subprocess.run(  # noqa: S603 - our own file; the document goes in as input
-            [sys.executable, "-P", "-s", str(Path(__file__)), str(most)],
-            input=pdf,
-            capture_output=True,
-            timeout=WAIT_SECONDS,
-            env=environment,
-            check=True,
-        )
-        found = json.loads(done.stdout)
-    except (subprocess.SubprocessError, OSError, ValueError):
-        return None
-    return Document(found["text"], found["pages"])
+    from gateway_app import quarantine  # not above: the other process has nothing of ours
+
+    found = quarantine.read(__file__, str(most), data=pdf, seconds=WAIT_SECONDS)
+    return Document(found["text"], found["pages"]) if found else None
 
 
 def extracted(pdf: bytes, *, most: int) -> Document:

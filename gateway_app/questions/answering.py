@@ -46,12 +46,13 @@ def seen(questions: Sequence[Question]) -> list[Question]:
 
 def is_theirs(question: Question, source: SessionSource) -> bool:
     """Whether it is the turn of whoever wrote `source`, in the place where they wrote."""
+    return bool(source.participant) and source.participant == question.asked.participant and is_here(question, source)
+
+
+def is_here(question: Question, source: SessionSource) -> bool:
+    """Whether `source` was written in the chat where it is asked."""
     asked = question.asked
-    return (
-        bool(source.participant)
-        and source.participant == asked.participant
-        and (source.platform, source.account, source.chat_id) == (asked.platform, asked.account, asked.chat_id)
-    )
+    return (source.platform, source.account, source.chat_id) == (asked.platform, asked.account, asked.chat_id)
 
 
 def approve(question: Question, *, by: str, door: QuestionDoor, scope: ApprovalScope = ApprovalScope.ONCE) -> bool:

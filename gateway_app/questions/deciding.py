@@ -44,17 +44,12 @@ def objection(question: Question, source: SessionSource, *, scope: ApprovalScope
     if question.kind == QuestionKind.CLARIFY:
         return "" if is_theirs else NOT_YOURS
     access = live.config().access.platforms.get(source.platform) or PlatformAccess()
-    is_admin = tier_of(source, access) is Tier.ADMIN and _is_same_place(question, source)
+    is_admin = tier_of(source, access) is Tier.ADMIN and answering.is_here(question, source)
     if not (is_theirs or is_admin) or not may_run(source, "approve", access).is_allowed:
         return NOT_YOURS
     if not is_theirs and scope is not ApprovalScope.ONCE:
         return NOT_FOR_OTHERS
     return ""
-
-
-def _is_same_place(question: Question, source: SessionSource) -> bool:
-    asked = question.asked
-    return (source.platform, source.account, source.chat_id) == (asked.platform, asked.account, asked.chat_id)
 
 
 def decide(question: Question, *, is_approved: bool, by: str) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Collection
 import aiohttp
 
 from gateway_app import lanes
-from gateway_app.agent.routing import models_for
 from gateway_app.config import live
 from gateway_app.config.schema import Config
 from gateway_app.media import fetching, showing, vision
@@ -36,12 +35,12 @@ BYTES_PER_TOKEN = 4
 """As `sessions.tokens` estimates."""
 
 
-async def take_in(turn: OpenTurn, *, http: aiohttp.ClientSession) -> None:
+async def take_in(turn: OpenTurn, *, sees: bool, http: aiohttp.ClientSession) -> None:
     """Fetches the turn's files and makes what the model gets of them part of it. A file that cannot be had costs
-    nothing but itself: the model and the person are told. Raises `LaneLost`.
+    nothing but itself: the model and the person are told. `sees` says whether the first model takes images. Raises
+    `LaneLost`.
     """
     config = live.config()
-    sees = vision.sees(models_for(turn.context, config, turn.overrides)[0], config.media.vision_models)
     if any(message.attachments for message in turn.messages):
         await _gather_albums(turn, seconds=config.media.album_seconds)
         await _take_in(turn, sees=sees, config=config, http=http)

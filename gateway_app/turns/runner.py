@@ -275,10 +275,11 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
 
     platform = platforms.get(turn.context.platform)
     async with presence.shown(platform, turn, http=http) as stage:
-        await attachments.take_in(turn, http=http)
+        models = models_for(turn.context, live.config(), turn.overrides)
+        seeing = [model for model in models if vision.sees(model, live.config().media.vision_models)]
+        await attachments.take_in(turn, sees=models[0] in seeing, http=http)
         await prepare_tools(turn.context)
         shows = stage.display
-        models = models_for(turn.context, live.config(), turn.overrides)
         agent = AIAgent(
             model=client(http),
             models=models,
@@ -294,7 +295,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             on_call=None if shows.tool_progress == "off" else stage.on_call,
             join=join,
             compress=compress,
-            seeing=[model for model in models if vision.sees(model, live.config().media.vision_models)],
+            seeing=seeing,
             answers=turn.answers,
             permit=permit,
         )

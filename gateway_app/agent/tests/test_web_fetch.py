@@ -12,6 +12,7 @@ from unittest import TestCase, mock
 from aiohttp import web
 from django.test import SimpleTestCase
 
+from gateway_app import quarantine
 from gateway_app.agent import page_text, public_web
 from gateway_app.agent.public_web import Guard, checked, is_public
 from gateway_app.agent.tool_error import ToolError
@@ -175,7 +176,7 @@ class FetchTests(FetchCase):
         self.assertIn("well", self.fetch())
 
     def test_the_process_that_reads_a_page_has_none_of_our_secrets(self) -> None:
-        with mock.patch.object(page_text.subprocess, "run", side_effect=OSError) as run:
+        with mock.patch.object(quarantine.subprocess, "run", side_effect=OSError) as run:
             self.assertIsNone(page_text.read(b"<p>x"))
         self.assertLessEqual(set(run.call_args.kwargs["env"]), {"PATH", "PYTHONPATH"})
 
