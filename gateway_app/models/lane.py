@@ -8,6 +8,7 @@ class LaneKind(models.TextChoices):
 
     TURNS = "turns", "turns (key: session key)"
     DELIVERY = "delivery", "delivery (key: platform, account and chat)"
+    HONCHO = "honcho", "honcho (key: Honcho session key)"
 
 
 class Lane(models.Model):
