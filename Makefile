@@ -34,7 +34,7 @@ chaos: $(VENV)/.dev  ## Kill everything at every point, on both databases, and w
 lint: $(VENV)/.dev  ## Check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy gateway_app hermes_site
+	@$(PY) -m mypy gateway_app hermes_site honcho_app
 
 bench: $(VENV)/.dev  ## Measure the pipeline, access, stops and the agent on this machine
 	@$(PY) -m benchmarks $(ARGS)

@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "gateway_app",
     "gateway_app.platforms.webchat",
+    "honcho_app",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -334,6 +335,7 @@ LOGGING = {
     "loggers": {
         "gateway_app": {"level": LOG_LEVEL},
         "hermes_site": {"level": LOG_LEVEL},
+        "honcho_app": {"level": LOG_LEVEL},
         # Below this it writes a line for each page that was not found.
         "django.request": {"level": "ERROR"},
     },

@@ -33,10 +33,11 @@ Stamps = tuple[Stamp | None, ...]
 
 def stamps(home: Path) -> Stamps:
     """The stamps of the files in `home` as they are now."""
-    return tuple(_stamp(home / name) for name in NAMES)
+    return tuple(stamp(home / name) for name in NAMES)
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp(path: Path) -> Stamp | None:
+    """The stamp of the file at `path` as it is now; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -29,7 +29,7 @@ CHECK_SECONDS = 1.0
 SETTLE_SECONDS = 0.5
 """A file younger than this may still be being written; it is looked at again after the next pause."""
 LIVE = frozenset(setting.variable for setting in SETTINGS if setting.is_live)
-LOGGERS = ("gateway_app", "hermes_site")
+LOGGERS = ("gateway_app", "hermes_site", "honcho_app")
 
 
 class Watch:

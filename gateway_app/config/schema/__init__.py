@@ -16,6 +16,7 @@ from .context import Compression, Privacy
 from .display import Display, Streaming
 from .fleet import Fleet
 from .health import Health
+from .honcho import Honcho
 from .mcp import Mcp
 from .media import Media, SpeechToText, TextToSpeech
 from .model import Model
@@ -57,6 +58,7 @@ class Config(Section):
     session_reset: SessionReset
     compression: Compression
     privacy: Privacy
+    honcho: Honcho
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms
