@@ -24,9 +24,10 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 RESERVED = "scope."
 
 
-def session_name(honcho_session_key: str) -> str:
-    """The Honcho session that a Honcho session key stands for."""
-    return _named(honcho_session_key)
+def session_name(honcho_session_key: str, *, generation: int = 1) -> str:
+    """The Honcho session that a Honcho session key stands for, in its first or a later `generation`."""
+    # NUL is in no key, so that no key's later generation is another key's first.
+    return _named(honcho_session_key if generation == 1 else f"{honcho_session_key}\0{generation}")
 
 
 def peer_name(who: SessionContext | SessionSource, config: HonchoConfig) -> str:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -24,6 +24,9 @@ from .registry import Registry
 from .results import Result, presented
 from .tool_round import Record, Repeats, ToolRound
 from .usage import Usage, count
+
+if TYPE_CHECKING:
+    from honcho_app.manager import HonchoSessionManager
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,8 @@ class AIAgent:
         answers: Answers = MappingProxyType({}),
         permit: Permit | None = None,
         seeing: Sequence[str] = (),
+        honcho_manager: HonchoSessionManager | None = None,
+        honcho_session_key: str = "",
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
         says. `on_text` gets the reply as far as it is written, where somebody watches it being written, and
@@ -112,6 +117,7 @@ class AIAgent:
         but the first, and the last that only sums up; `compress` once, where a model finds the conversation too long.
         `answers` are what people answered before in this turn; `permit` is asked about tools that need an approval.
         `seeing` are those of `models` that take images; the others are asked without, where these fail.
+        `honcho_manager` and `honcho_session_key` say whose memory the tools may use; without them it is nobody's.
         """
         self._model = model
         self._models = models
@@ -130,6 +136,8 @@ class AIAgent:
         self._seeing = seeing
         self._answers = answers
         self._permit = permit
+        self._honcho_manager = honcho_manager
+        self._honcho_session_key = honcho_session_key
 
     async def run_conversation(
         self,
@@ -304,6 +312,8 @@ class AIAgent:
             context=self._context,
             commit=self._commit,
             call_key=f"{self._turn_id}/{reply}/{hashlib.sha256(call.id.encode()).hexdigest()[:16]}",
+            honcho_manager=self._honcho_manager,
+            honcho_session_key=self._honcho_session_key,
         )
         can_look = "tool_output" in self._tools.names
         result = presented(text, longest=settings.TOOL_RESULT_MAX_CHARS, can_look=can_look)
@@ -313,10 +323,26 @@ class AIAgent:
 
 
 async def handle_function_call(
-    tools: Registry, *, name: str, arguments: str, context: SessionContext, **kwargs: Any
+    tools: Registry,
+    *,
+    name: str,
+    arguments: str,
+    context: SessionContext,
+    honcho_manager: HonchoSessionManager | None = None,
+    honcho_session_key: str = "",
+    **kwargs: Any,
 ) -> str:
-    """Runs a tool for the session of `context`, which every handler gets explicitly, as it does `kwargs`."""
-    return await tools.dispatch(name, arguments, context=context, **kwargs)
+    """Runs a tool for the session of `context`. Every handler gets explicitly whose call it is, and whose memory it may
+    use, as it does `kwargs`.
+    """
+    return await tools.dispatch(
+        name,
+        arguments,
+        context=context,
+        honcho_manager=honcho_manager,
+        honcho_session_key=honcho_session_key,
+        **kwargs,
+    )
 
 
 def transcribed(reply: ModelReply) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from gateway_app.questions import deciding, permissions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
+from honcho_app.managers import manager_for
 
 from . import attachments, compression, enclosures, journal, presence, steering
 from .closing import Closed, Outcome, StopAsked, close
@@ -298,6 +299,8 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             seeing=seeing,
             answers=turn.answers,
             permit=permit,
+            honcho_manager=manager_for(turn.context),
+            honcho_session_key=turn.context.honcho_session_key,
         )
         asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
         if turn.history.is_cut and not turn.is_resting and not turn.steps:

@@ -11,6 +11,7 @@ from gateway_app.config.schema import Config
 from gateway_app.mcp import pool
 from gateway_app.mcp.naming import is_named
 from gateway_app.sessions.source import SessionContext
+from honcho_app import tools as honcho
 
 from . import clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch
 
@@ -29,7 +30,7 @@ def registry(context: SessionContext) -> Registry:
     """
     config = live.config()
     platform = context.platform
-    names = switched_on(platform, config)
+    names = switched_on(platform, config) - honcho.withheld(context)
     of_servers = tuple(
         _ruled(tool, _asks(tool, config))
         for tool in pool.tools_for(context, config)
@@ -79,7 +80,7 @@ def is_on(name: str, platform: str, config: Config) -> bool:
 def shipped() -> Registry:
     """All tools of this process."""
     modules = (clarify, current_time, memory, send_message, session_search, todo, tool_output, web_fetch)
-    return Registry(module.TOOL for module in modules)
+    return Registry([*(module.TOOL for module in modules), *honcho.TOOLS])
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway_app.config.kinds import HttpUrl, Number, Text, Whole
+from gateway_app.config.kinds import Flag, HttpUrl, Number, Text, Whole
 from gateway_app.config.setting import Section, setting
 
 
@@ -25,6 +25,9 @@ class Honcho(Section):
         "HERMES_HONCHO_WRITE_TIMEOUT_SECONDS", 10, least=0.1, most=120, is_live=True
     )
     """Longest that a call which writes may take. The server may need 5 s for a lock alone."""
+    reasoning: Flag = setting("HERMES_HONCHO_REASONING", False, is_live=True)
+    """The agent may ask Honcho's own model about a person (`honcho_reasoning`). Each call takes many seconds, and costs
+    what the server pays for its model."""
     reasoning_timeout_seconds: Number = setting(
         "HERMES_HONCHO_REASONING_TIMEOUT_SECONDS", 60, least=1, most=600, is_live=True
     )
