@@ -191,6 +191,7 @@ def _values(metric: str, label: str) -> str:
         ),
         ("hermes_model_failures", "kind"): (kind.value for kind in ModelErrorKind),
         ("hermes_deliveries", "outcome"): ("sent", "failed", "unknown", "dead"),
+        ("hermes_honcho_writes", "outcome"): ("sent", "failed", "unknown", "found", "not_found", "dead"),
     }
     values = ", ".join(known.get((metric, label), ()))
     return f": {values}" if values else ""

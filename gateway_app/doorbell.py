@@ -19,6 +19,9 @@ from gateway_app.sessions.source import SessionContext, SessionSource
 
 log = logging.getLogger(__name__)
 
+HONCHO_RUNG = 20
+"""Lanes of Honcho that a sweep rings for."""
+
 
 def ring(contexts: Iterable[SessionContext]) -> None:
     """Publishes turn tasks for the sessions. Never raises: what could not be published is rung by the sweep.
@@ -47,16 +50,30 @@ def ring_delivery(keys: Iterable[str]) -> None:
             return
 
 
+def ring_honcho(keys: Iterable[str]) -> None:
+    """Publishes a task for each Honcho session key that has something to be written. Never raises."""
+    from honcho_app.tasks import write_honcho
+
+    for key in keys:
+        if not _publish(write_honcho, key):
+            return
+
+
 def sweep() -> int:
-    """Rings for every lane that has something due and no live lease; returns how many."""
-    due = lanes.due(limit=settings.SWEEP_BATCH)
+    """Rings for every lane that has something due and no live lease; returns how many.
+
+    For Honcho's few at a time, however many those are after an outage: each task goes on with others.
+    """
+    due = lanes.due(limit=settings.SWEEP_BATCH, kinds=(LaneKind.TURNS, LaneKind.DELIVERY))
+    writes = lanes.due(limit=HONCHO_RUNG, kinds=[LaneKind.HONCHO])
     contexts = _contexts([key for kind, key in due if kind == LaneKind.TURNS])
     ring(contexts.values())
     for kind, key in due:
         if kind == LaneKind.TURNS and key not in contexts:
             _settle(key)
     ring_delivery(key for kind, key in due if kind == LaneKind.DELIVERY)
-    return len(due)
+    ring_honcho(key for _, key in writes)
+    return len(due) + len(writes)
 
 
 def _settle(key: str) -> None:

@@ -110,7 +110,8 @@ def putting(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) 
     return Statement(
         f"INSERT INTO {TABLE} (kind, key, tail, wake_at) VALUES "
         + ", ".join([f"(%s, %s, %s, {wake_at})"] * len(counts))
-        + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail, wake_at = excluded.wake_at"
+        + f" ON CONFLICT (kind, key) DO UPDATE SET tail = {TABLE}.tail + excluded.tail,"
+        f" wake_at = coalesce(excluded.wake_at, {TABLE}.wake_at)"
         f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
         values,
     )
@@ -123,7 +124,7 @@ def places(rows: Iterable[Row]) -> dict[str, Place]:
 def put(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) -> dict[str, Place]:
     """Reserves places for `counts[key]` new items in each lane, making lanes that do not exist.
 
-    Without `is_rung` no worker is ever called for them: whoever they are for fetches them.
+    Without `is_rung` no worker is called for them: whoever they are for fetches them, or asks for a ring later.
 
     Must run in the transaction that inserts the items: the lane's row stays locked until it commits, so
     sequence numbers become visible in their order. Keys are taken in sorted order, so two calls never deadlock.
@@ -312,13 +313,15 @@ def renew(claims: Iterable[Claim]) -> set[int]:
     return kept
 
 
-def due(*, limit: int) -> list[tuple[str, str]]:
+def due(*, limit: int, kinds: Iterable[LaneKind] = tuple(LaneKind)) -> list[tuple[str, str]]:
     """Kind and key of lanes that want to be rung: something waits, its time has come, and nobody holds them."""
+    wanted = [kind.value for kind in kinds]
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT kind, key FROM {TABLE} WHERE wake_at IS NOT NULL AND wake_at <= {clock.now()}"
+            f" AND kind IN ({', '.join(['%s'] * len(wanted))})"
             f" AND {FREE.format(now=clock.now())} ORDER BY wake_at LIMIT %s",
-            [limit],
+            [*wanted, limit],
         )
         return list(cursor.fetchall())
 

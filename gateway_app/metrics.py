@@ -28,4 +28,10 @@ MODEL_TOKENS = Counter(
 MODEL_FAILURES = Counter("hermes_model_failures", "Turns that a model failed.", ["kind"])
 COMPRESSIONS = Counter("hermes_compressions", "Attempts to sum up the older part of a conversation.", ["outcome"])
 DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
+HONCHO_WRITES = Counter("hermes_honcho_writes", "Messages for Honcho, by what came of a request.", ["outcome"])
+HONCHO_WRITE_SECONDS = Histogram(
+    "hermes_honcho_write_seconds",
+    "Requests that write messages to Honcho, from their beginning to their answer or failure.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 LANES_LOST = Counter("hermes_lanes_lost", "Commits refused because another worker had claimed the lane.")

@@ -12,5 +12,7 @@ class Queue(StrEnum):
     """One short message per ring of a session's lane; latency matters most here."""
     DELIVERY = "delivery"
     """Rings of chats whose first delivery attempt did not succeed; kept apart so that retries never delay turns."""
+    HONCHO = "honcho"
+    """Rings of sessions with something to be written to Honcho; a server that is slow keeps up nothing else."""
     MAINTENANCE = "maintenance"
     """Sweeps, the canary, pruning: work nobody waits for."""

@@ -23,6 +23,8 @@ SESSION_SECONDS = 300
 """How often sessions are ended that are over by the clock. Nobody waits for it: the next message would end them too."""
 MEDIA_SECONDS = 600
 """How often files are let go of. Nothing waits for it: they are not shown any more from their time on."""
+WRITES_SECONDS = 86_400
+"""How often messages that were written to Honcho are removed here. Nothing waits for it but space."""
 LEAST_EXPIRY_SECONDS = 10
 """A fleet with no time to spare takes tasks seconds late; those of shorter periods must not all expire meanwhile."""
 
@@ -77,6 +79,12 @@ def entries() -> list[Entry]:
             "gateway_app.tasks.expire_media",
             MEDIA_SECONDS,
             "Lets go of files that people and the agent sent, once media.keep_hours are over.",
+        ),
+        Entry(
+            "gateway: memory writes",
+            "honcho_app.tasks.forget_written",
+            WRITES_SECONDS,
+            "Removes messages that were written to Honcho, once honcho.write_keep_days are over.",
         ),
     ]
 

@@ -29,4 +29,4 @@ worker_ready.connect(watch_configuration)
 
 app = Celery("hermes_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["gateway_app"])
+app.autodiscover_tasks(["gateway_app", "honcho_app"])

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.test import SimpleTestCase
 
 import gateway_app.tasks  # noqa: F401  (registers them)
+import honcho_app.tasks  # noqa: F401
 from gateway_app.queues import Queue
 
 SHOW = (
@@ -22,7 +23,7 @@ SHOW = (
 
 class QueueTests(SimpleTestCase):
     def test_every_task_names_a_queue_of_the_enum(self) -> None:
-        tasks = [task for name, task in current_app.tasks.items() if name.startswith("gateway_app.")]
+        tasks = [task for name, task in current_app.tasks.items() if name.startswith(("gateway_app.", "honcho_app."))]
         self.assertEqual({task.queue for task in tasks}, {queue.value for queue in Queue})
         self.assertEqual({queue.name for queue in settings.CELERY_TASK_QUEUES}, {queue.value for queue in Queue})
 

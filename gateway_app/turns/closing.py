@@ -17,6 +17,7 @@ from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.sessions import tokens
 from gateway_app.statements import Statement, execute, insert
+from honcho_app import ledger
 
 from . import journal
 from .opening import OpenTurn, open_messages, open_next
@@ -51,6 +52,8 @@ class Outcome:
     """What was used of the models, also where the turn failed."""
     cost_micros: int | None = None
     """What that cost, where it is known."""
+    sync_honcho: bool = True
+    """Whether what was said is for Honcho as well."""
 
 
 class StopAsked(Exception):
@@ -85,6 +88,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
             *posting.statements,
             *_writing_transcript(turn, outcome),
             *_journaling(turn, outcome),
+            *ledger.writing(turn, outcome),
             *_finishing(turn, outcome),
         )
         is_released = lanes.held_or_released(turn.claim, held)

@@ -206,6 +206,7 @@ async def _outcome(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Outcome | 
         reply=conversation.reply,
         said=conversation.said,
         steps=[conversation.last] if conversation.last else [],
+        sync_honcho=conversation.sync_honcho,
         **_used(conversation.usage),
     )
     outcome = await enclosures.enclosed(turn, outcome, http=http)

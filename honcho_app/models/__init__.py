@@ -1,5 +1,6 @@
 """The tables of Honcho's memory, one module for each."""
 
 from .generation import MemoryGeneration
+from .write import HonchoWrite
 
-__all__ = ["MemoryGeneration"]
+__all__ = ["HonchoWrite", "MemoryGeneration"]

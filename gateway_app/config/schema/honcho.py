@@ -38,6 +38,16 @@ class Honcho(Section):
     """Calls that read at once, in one process. More wait, within their time limit."""
     write_threads: Whole = setting("HERMES_HONCHO_WRITE_THREADS", 4, least=1, most=100)
     """Calls that write at once, in one process; apart from those that read, so that a backlog keeps nobody waiting."""
+    write_settle_seconds: Number = setting("HERMES_HONCHO_WRITE_SETTLE_SECONDS", 30, least=0.05, is_live=True)
+    """How long a request to write whose answer did not come may still be carried out by the server. What it has of the
+    messages is looked up after that, before they are sent again; sooner, a slow server would have them twice."""
+    write_backoff_seconds: Number = setting("HERMES_HONCHO_WRITE_BACKOFF_SECONDS", 2, least=0.01, is_live=True)
+    """The wait after a failure to write, which doubles with each further one, with jitter."""
+    write_backoff_max_seconds: Number = setting("HERMES_HONCHO_WRITE_BACKOFF_MAX_SECONDS", 60, least=0.1, is_live=True)
+    """The longest that this wait becomes. However long a server is away nothing is given up: it waits in the
+    database."""
+    write_keep_days: Number = setting("HERMES_HONCHO_WRITE_KEEP_DAYS", 7, least=0.01, is_live=True)
+    """How long a message that was written is kept here too, for operators to see what became of it."""
     managers: Whole = setting("HERMES_HONCHO_MANAGERS", 500, least=1, is_live=True)
     """Sessions whose Honcho objects a process keeps at hand; beyond it the least recently used are let go."""
     manager_idle_seconds: Number = setting("HERMES_HONCHO_MANAGER_IDLE_SECONDS", 1800, least=1, is_live=True)
