@@ -29,3 +29,12 @@ def begin_next(honcho_session_key: str) -> int:
     execute(insert(MemoryGeneration, columns=columns, rows=[row], ignore_conflicts=True))
     MemoryGeneration.objects.filter(honcho_session_key=honcho_session_key).update(generation=F("generation") + 1)
     return generation(honcho_session_key)
+
+
+def go_on_to(honcho_session_key: str, *, generation: int) -> None:
+    """Goes on with this generation of the key's, unless somebody has gone further."""
+    known = MemoryGeneration(honcho_session_key=honcho_session_key, generation=generation)
+    MemoryGeneration.objects.bulk_create([known], ignore_conflicts=True)
+    MemoryGeneration.objects.filter(honcho_session_key=honcho_session_key, generation__lt=generation).update(
+        generation=generation
+    )

@@ -25,7 +25,7 @@ from gateway_app.models.turn import TurnState
 from gateway_app.sessions.key import is_shared
 from gateway_app.statements import Sql, Statement, Value, execute, insert
 
-from . import configuration, names
+from . import configuration, fences, names
 from .configuration import HonchoConfig
 from .models import HonchoWrite
 from .models.write import Role, WriteState
@@ -147,7 +147,7 @@ def _answered(outcome: Outcome) -> str:
 
 def _parts(text: str, *, most: int) -> Iterator[str]:
     """`text` as Honcho takes it: in parts, without recalled memory, and nothing that is only white space."""
-    text = storable(text)
+    text = storable(fences.stripped(text))
     for start in range(0, len(text), most):
         part = text[start : start + most]
         if part.strip():

@@ -5,10 +5,8 @@ Synchronous, for the threads of `honcho_app.client`.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from gateway_app.sessions.source import ChatType, SessionSource
 
 from . import client, configuration, names
 from .errors import HonchoError, HonchoErrorKind
+from .opening import open_session
 from .writes import Batch, turn_name
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Messages of one page; Honcho has no larger ones."""
-MOST_JOINED = 20_000
-"""Members of sessions that a process remembers to have joined; it joins others once more, which changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +43,12 @@ def place_of(batch: Batch, *, generation: int) -> Place:
     return Place(workspace, names.session_name(batch.key, generation=generation))
 
 
-def join(place: Place, peers: Iterable[str]) -> None:
-    """Makes the session with these members, the agent's peer among them, unless they are known to be in it.
+def join(place: Place, peers: Collection[str]) -> None:
+    """Makes the session with these people and the agent in it, unless this process knows that it is there.
 
-    Before their first message: whoever is in a session by a message is observed as the server likes. Raises
-    `HonchoError` of the kind `not_found` where the session was deleted.
+    Raises `HonchoError` of the kind `not_found` where the session was deleted.
     """
-    from honcho.api_types import SessionPeerConfig
-
-    config = configuration.live()
-    agent = names.ai_peer_name(config)
-    new = [peer for peer in sorted({*peers, agent}) if not _joined.has((config.address, place, peer))]
-    if not new:
-        return
-    members = []
-    for peer in new:
-        observed = config.observation.ai if peer == agent else config.observation.user
-        flags = SessionPeerConfig(observe_me=observed.observe_me, observe_others=observed.observe_others)
-        members.append((names.checked_id(peer), flags))
-    client.writing(place.workspace).session(place.session, peers=members)
-    _joined.add((config.address, place, peer) for peer in new)
+    open_session(client.writing(place.workspace), place.session, users=sorted(peers), config=configuration.live())
 
 
 def post(place: Place, batch: Batch, *, is_ours: Callable[[], bool]) -> dict[int, str]:
@@ -106,42 +89,7 @@ def find(place: Place, batch: Batch) -> dict[int, str]:
     return found
 
 
-def forget(place: Place) -> None:
-    """The session was deleted; what is known of its members is not true any more."""
-    _joined.drop(place)
-
-
 def _session(place: Place) -> Session:
     from honcho import Session
 
     return Session(names.checked_id(place.session), client.writing(place.workspace))
-
-
-Member = tuple[str, Place, str]
-"""The server's address, the session, and the peer."""
-
-
-class _Joined:
-    """Who is known to be in which session: a memory that may be lost, and is bounded."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._members: OrderedDict[Member, None] = OrderedDict()
-
-    def has(self, member: Member) -> bool:
-        with self._lock:
-            return member in self._members
-
-    def add(self, members: Iterable[Member]) -> None:
-        with self._lock:
-            self._members.update(dict.fromkeys(members))
-            while len(self._members) > MOST_JOINED:
-                self._members.popitem(last=False)
-
-    def drop(self, place: Place) -> None:
-        with self._lock:
-            for member in [member for member in self._members if member[1] == place]:
-                del self._members[member]
-
-
-_joined = _Joined()

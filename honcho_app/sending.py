@@ -16,7 +16,7 @@ from gateway_app.lanes import Claim, LaneLost
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
 
-from . import client, generations, posting, waits, writes
+from . import client, generations, opening, posting, waits, writes
 from .errors import HonchoError, HonchoErrorKind
 from .pause import pause
 from .posting import Place
@@ -94,7 +94,7 @@ async def _write(claim: Claim, batch: Batch) -> dict[int, str]:
     except HonchoError as error:
         if error.kind is not HonchoErrorKind.NOT_FOUND:
             raise
-    posting.forget(place)
+    opening.forget_opened()
     generation = await _next_generation(batch)
     return await _post(claim, posting.place_of(batch, generation=generation), batch)
 
@@ -112,7 +112,7 @@ async def _next_generation(batch: Batch) -> int:
                 raise
             continue
         log.warning("The Honcho session of %s was deleted; it goes on as its generation %s.", batch.key, generation)
-        await in_database(generations.advance, batch.key, to=generation)
+        await in_database(generations.go_on_to, batch.key, generation=generation)
         return generation
     raise HonchoError(HonchoErrorKind.NOT_FOUND, status=404)
 

@@ -153,7 +153,7 @@ def _waiting(claim: Claim) -> QuerySet[HonchoWrite]:
 
 def _taken(claim: Claim, rows: Sequence[HonchoWrite]) -> Batch:
     """The head of `rows` as a batch, its attempt recorded. What was attempted before is one by itself."""
-    generation = generations.current(claim.key)
+    generation = generations.generation(claim.key)
     is_doubtful = rows[0].attempted_at is not None
     alike = itertools.takewhile(lambda row: (row.attempted_at is not None) is is_doubtful, rows)
     if is_doubtful:
