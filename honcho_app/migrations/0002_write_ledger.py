@@ -6,39 +6,97 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('gateway_app', '0019_honcho_lane'),
-        ('honcho_app', '0001_generations'),
+        ("gateway_app", "0019_honcho_lane"),
+        ("honcho_app", "0001_generations"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='HonchoWrite',
+            name="HonchoWrite",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField(help_text='Place in the Honcho session.')),
-                ('part', models.IntegerField(help_text='Place in the turn.')),
-                ('role', models.CharField(choices=[('user', 'a person'), ('assistant', 'the agent')], max_length=16)),
-                ('peer', models.CharField(help_text="Honcho's name for who said it.", max_length=100)),
-                ('content', models.TextField()),
-                ('said_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('state', models.CharField(choices=[('waiting', 'waiting to be written'), ('sent', 'written'), ('dead', 'dead letter'), ('discarded', 'dead letter, discarded by an operator')], default='waiting', max_length=16)),
-                ('attempts', models.IntegerField(db_default=0, help_text='Requests that carried it.')),
-                ('attempted_at', models.DateTimeField(blank=True, help_text='When a request began that may have written it; empty where none may have.', null=True)),
-                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
-                ('error', models.CharField(blank=True, db_default='', max_length=200)),
-                ('message_id', models.CharField(blank=True, db_default='', help_text="Honcho's id of the message.", max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('lane', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='honcho_writes', to='gateway_app.lane')),
-                ('session', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='honcho_writes', to='gateway_app.session')),
-                ('turn', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='honcho_writes', to='gateway_app.turn')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.BigIntegerField(help_text="Place in the Honcho session.")),
+                ("part", models.IntegerField(help_text="Place in the turn.")),
+                ("role", models.CharField(choices=[("user", "a person"), ("assistant", "the agent")], max_length=16)),
+                ("peer", models.CharField(help_text="Honcho's name for who said it.", max_length=100)),
+                ("content", models.TextField()),
+                ("said_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting to be written"),
+                            ("sent", "written"),
+                            ("dead", "dead letter"),
+                            ("discarded", "dead letter, discarded by an operator"),
+                        ],
+                        default="waiting",
+                        max_length=16,
+                    ),
+                ),
+                ("attempts", models.IntegerField(db_default=0, help_text="Requests that carried it.")),
+                (
+                    "attempted_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When a request began that may have written it; empty where none may have.",
+                        null=True,
+                    ),
+                ),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                ("error", models.CharField(blank=True, db_default="", max_length=200)),
+                (
+                    "message_id",
+                    models.CharField(blank=True, db_default="", help_text="Honcho's id of the message.", max_length=64),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "lane",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="honcho_writes",
+                        to="gateway_app.lane",
+                    ),
+                ),
+                (
+                    "session",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="honcho_writes",
+                        to="gateway_app.session",
+                    ),
+                ),
+                (
+                    "turn",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="honcho_writes",
+                        to="gateway_app.turn",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'memory write',
-                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['lane', 'seq'], name='write_waiting'), models.Index(condition=models.Q(('state', 'sent'), _negated=True), fields=['state', 'id'], name='write_not_sent'), models.Index(condition=models.Q(('state', 'sent')), fields=['finished_at'], name='write_sent')],
-                'constraints': [models.UniqueConstraint(fields=('turn', 'part'), name='write_part_once_per_turn'), models.UniqueConstraint(fields=('lane', 'seq'), name='write_one_place_in_lane')],
+                "verbose_name": "memory write",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")), fields=["lane", "seq"], name="write_waiting"
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", "sent"), _negated=True),
+                        fields=["state", "id"],
+                        name="write_not_sent",
+                    ),
+                    models.Index(condition=models.Q(("state", "sent")), fields=["finished_at"], name="write_sent"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("turn", "part"), name="write_part_once_per_turn"),
+                    models.UniqueConstraint(fields=("lane", "seq"), name="write_one_place_in_lane"),
+                ],
             },
         ),
     ]
