@@ -172,6 +172,7 @@ def _values(metric: str, label: str) -> str:
     from gateway_app.agent.model_errors import ModelErrorKind
     from gateway_app.models.turn import TurnState
     from gateway_app.turns.compression import Result
+    from honcho_app.recall import Fetched, Recalled
 
     known: dict[tuple[str, str], Iterable[str]] = {
         ("hermes_inbound", "outcome"): (
@@ -190,6 +191,8 @@ def _values(metric: str, label: str) -> str:
             result.value for result in Result if result not in (Result.BUSY, Result.OFF)
         ),
         ("hermes_model_failures", "kind"): (kind.value for kind in ModelErrorKind),
+        ("hermes_recalls", "outcome"): (recalled.value for recalled in Recalled),
+        ("hermes_recall_fetches", "outcome"): (fetched.value for fetched in Fetched),
         ("hermes_deliveries", "outcome"): ("sent", "failed", "unknown", "dead"),
         ("hermes_honcho_writes", "outcome"): ("sent", "failed", "unknown", "found", "not_found", "dead"),
     }

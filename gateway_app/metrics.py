@@ -27,6 +27,18 @@ MODEL_TOKENS = Counter(
 )
 MODEL_FAILURES = Counter("hermes_model_failures", "Turns that a model failed.", ["kind"])
 COMPRESSIONS = Counter("hermes_compressions", "Attempts to sum up the older part of a conversation.", ["outcome"])
+RECALLS = Counter("hermes_recalls", "Messages beside which memory was to stand, by what became of that.", ["outcome"])
+RECALL_WAIT_SECONDS = Histogram(
+    "hermes_recall_wait_seconds",
+    "What a message waited for memory.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1, 2.5),
+)
+RECALL_FETCHES = Counter("hermes_recall_fetches", "Memories to be fetched from Honcho.", ["outcome"])
+RECALL_FETCH_SECONDS = Histogram(
+    "hermes_recall_fetch_seconds",
+    "How long Honcho took for a memory.",
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
 HONCHO_WRITES = Counter("hermes_honcho_writes", "Messages for Honcho, by what came of a request.", ["outcome"])
 HONCHO_WRITE_SECONDS = Histogram(

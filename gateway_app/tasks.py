@@ -22,6 +22,7 @@ from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's 
 from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.database import OUT_OF_REACH, in_database
 from gateway_app.worker.http import http_session
+from honcho_app import recall_cache
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,14 @@ async def canary() -> None:
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
 async def end_sessions() -> None:
-    """Ends the sessions that are over by the clock, so that their memory is flushed before their people come back."""
+    """Ends the sessions that are over by the clock, so that their memory is flushed before their people come back, and
+    deletes what was recalled for those to which nobody came back.
+    """
     with database_needed("look at sessions that are over"):
         after: str | None = ""
         while after is not None:
             after = await in_database(expiry.end_due, after=after)
+        await in_database(recall_cache.forget_unused, days=live.config().recall.keep_days)
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)

@@ -39,6 +39,8 @@ class Pool(StrEnum):
     READING = "reading"
     """Somebody may be waiting for what is read."""
     WRITING = "writing"
+    RECALLING = "recalling"
+    """What is fetched in the background, for a message that may come; nobody waits for it."""
     REASONING = "reasoning"
     """The server's model thinks, for as long as a minute."""
 
@@ -59,6 +61,11 @@ def reading(workspace: str | None = None) -> Honcho:
 def writing(workspace: str | None = None) -> Honcho:
     """The client for calls that write, which never repeats one by itself; see `reading()`."""
     return _process.client(workspace, timeout=gateway.config().honcho.write_timeout_seconds)
+
+
+def recalling(workspace: str | None = None) -> Honcho:
+    """The client for what is fetched beside a conversation, which may take longer; see `reading()`."""
+    return _process.client(workspace, timeout=gateway.config().recall.timeout_seconds)
 
 
 async def run(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -165,8 +172,13 @@ class _Process:
             return found
 
     def pool(self, pool: Pool) -> Threads:
-        own = gateway.config().honcho
-        sizes = {Pool.READING: own.read_threads, Pool.WRITING: own.write_threads, Pool.REASONING: REASONING_THREADS}
+        config = gateway.config()
+        sizes = {
+            Pool.READING: config.honcho.read_threads,
+            Pool.WRITING: config.honcho.write_threads,
+            Pool.RECALLING: config.recall.at_once,
+            Pool.REASONING: REASONING_THREADS,
+        }
         with self._lock:
             if pool not in self._pools:
                 self._pools[pool] = Threads(sizes[pool], name=f"honcho-{pool}")

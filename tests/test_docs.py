@@ -107,7 +107,8 @@ class NameTests(TestCase):
                 self.assertLessEqual(set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)), targets)
 
     def test_every_test_that_is_named_exists(self) -> None:
-        sources = [*(generate.ROOT / "tests").rglob("*.py"), *(generate.ROOT / "gateway_app").rglob("*.py")]
+        folders = ("tests", "gateway_app", "honcho_app")
+        sources = [path for folder in folders for path in (generate.ROOT / folder).rglob("*.py")]
         tests = {name for path in sources for name in re.findall(r"def (test_\w+)", path.read_text())}
         for page in PAGES:
             with self.subTest(page=str(page.relative_to(generate.ROOT))):

@@ -19,7 +19,13 @@ STEPS = 50
 """Journal steps on a page."""
 RELATED = 50
 """Messages and parts of the turn that its page lists."""
-ICONS = {"model_reply": "neurology", "tool_started": "build", "tool_result": "output", "steered": "call_merge"}
+ICONS = {
+    "model_reply": "neurology",
+    "tool_started": "build",
+    "tool_result": "output",
+    "steered": "call_merge",
+    "recalled": "history_edu",
+}
 
 
 @admin.register(Turn)

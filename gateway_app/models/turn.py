@@ -93,6 +93,7 @@ class StepKind(models.TextChoices):
     TOOL_STARTED = "tool_started", "tool started"
     TOOL_RESULT = "tool_result", "tool result"
     STEERED = "steered", "messages that joined"
+    RECALLED = "recalled", "memory beside the message"
 
 
 class TurnStep(models.Model):

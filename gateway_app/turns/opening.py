@@ -28,6 +28,7 @@ from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
+from honcho_app import recall
 
 from . import journal, resuming
 from .waiting import COLUMNS, Waiting, collected, read, said
@@ -75,7 +76,7 @@ class OpenTurn:
     prompt: str
     """The session's system prompt; empty for a command."""
     room: int
-    """Tokens for history and message together."""
+    """Tokens for history and message together, beside what memory may take."""
     history: History
     is_resting: bool
     """The history is not to be compressed by itself: that is under way, or came to nothing a while ago."""
@@ -92,6 +93,8 @@ class OpenTurn:
     """What `asked` is made of."""
     images: list[dict[str, Any]] = field(default_factory=list)
     """Images of the message, for a model that sees, as parts of a chat-completions message."""
+    recalled: str = ""
+    """What Honcho remembers, as it stands below the message; it enters no transcript."""
     preface: list[str] = field(default_factory=list)
     """What people are told above the reply: what was understood of their voice, which file could not be had."""
     answers: Answers = field(default_factory=dict)
@@ -294,7 +297,7 @@ def _opened(
     messages = [message for message in waiting if message.row_id not in joined]
     asked = "\n\n".join(map(said, messages))
     context = context_of(newest.source, session_id=session.session_id)
-    room = window.room(prompt=session.prompt, tools=tool_registry(context))
+    room = window.room(prompt=session.prompt, tools=tool_registry(context)) - recall.room()
     found = history.messages(transcript, compressed=session.compressed)
     return OpenTurn(
         claim=claim,

@@ -39,6 +39,7 @@ from gateway_app.questions import deciding, permissions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
+from honcho_app import recall
 from honcho_app.managers import manager_for
 
 from . import attachments, compression, enclosures, journal, presence, steering
@@ -157,6 +158,8 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
         await _hand_back(turn, wait=float(2**turn.attempts))
         return Closed(None, None, None)
     metrics.TURN_SECONDS.observe(time.monotonic() - started)
+    if isinstance(outcome, Outcome):
+        recall.prefetch(turn)
     return dataclasses.replace(closed, is_long=compression.is_due(turn, outcome))
 
 
@@ -303,12 +306,21 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             honcho_manager=manager_for(turn.context),
             honcho_session_key=turn.context.honcho_session_key,
         )
-        asked = f"{turn.reset.note}\n\n{turn.asked}" if turn.reset else turn.asked
+        turn.recalled = await recall.recalled(turn)
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
         return await agent.run_conversation(
-            asked, images=turn.images, history=turn.history.messages, steps=tuple(turn.steps)
+            _asked(turn), images=turn.images, history=turn.history.messages, steps=tuple(turn.steps)
         )
+
+
+def _asked(turn: OpenTurn) -> str:
+    """The message with what stands around it for this turn only: a reset that is told of, and what is remembered.
+
+    That comes last, so that the message begins as the transcript has it: a server's cache of the prompt reaches so far.
+    """
+    note = turn.reset.note if turn.reset else ""
+    return "\n\n".join(part for part in (note, turn.asked, turn.recalled) if part)
 
 
 def _tools(turn: OpenTurn) -> Registry:
@@ -320,6 +332,8 @@ def _tools(turn: OpenTurn) -> Registry:
 async def _record(
     turn: OpenTurn, steps: Sequence[journal.Step], results: Sequence[Result], *, stage: presence.Stage | None = None
 ) -> None:
+    if turn.recalled and not turn.steps:
+        steps = [recall.step(turn.recalled), *steps]
     besides = results_kept(results, session_pk=turn.session_pk, turn_id=turn.turn_id)
     if stage:
         besides += stage.closing(steps)

@@ -23,6 +23,7 @@ from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
 from .quick import QuickCommands
+from .recall import Recall
 from .sessions import SessionReset, Sessions
 from .site import Installation, Site
 from .stores import Broker, Database, Workers
@@ -59,6 +60,7 @@ class Config(Section):
     compression: Compression
     privacy: Privacy
     honcho: Honcho
+    recall: Recall
     delivery: Delivery
     listeners: Listeners
     platforms: Platforms
