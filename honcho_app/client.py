@@ -21,6 +21,7 @@ from celery import signals
 from gateway_app.config import live as gateway
 
 from . import configuration
+from .breaker import Breaker
 from .configuration import HonchoConfig
 from .errors import HonchoError, HonchoErrorKind
 from .names import checked_id
@@ -86,8 +87,25 @@ async def run_in(pool: Pool, seconds: float, function: Callable[[], T]) -> T:
     """Runs `function` in a thread of `pool` and waits `seconds` for its result. Raises `HonchoError`.
 
     A call that is given up before a thread was free never begins. One that has begun goes on to the client's own time
-    limit, and its outcome is unknown.
+    limit, and its outcome is unknown where it writes. Where the server has not answered for a while, calls that read
+    are refused at once.
     """
+    breaker = _process.breaker if pool is Pool.READING else None
+    if breaker:
+        breaker.pass_through()
+    try:
+        found = await _in_thread(pool, seconds, function)
+    except HonchoError as error:
+        error.is_outcome_unknown &= pool is Pool.WRITING
+        if breaker:
+            breaker.note(error)
+        raise
+    if breaker:
+        breaker.note(None)
+    return found
+
+
+async def _in_thread(pool: Pool, seconds: float, function: Callable[[], T]) -> T:
     call = _Call(function)
     future = _process.pool(pool).submit(call)
     try:
@@ -144,6 +162,7 @@ class _Process:
         self._clients: dict[tuple[str, float], Honcho] = {}
         self._http: Any = None
         self._pools: dict[Pool, Threads] = {}
+        self.breaker = Breaker()
 
     def client(self, workspace: str | None, *, timeout: float) -> Honcho:
         from honcho import Honcho
@@ -158,6 +177,7 @@ class _Process:
             if self._made_for is not config:
                 # Whoever is in the middle of a call keeps the old ones until it is over.
                 self._clients, self._http, self._made_for = {}, transport.http_client(), config
+                self.breaker = Breaker()
             found = self._clients.get(key)
             if found is None:
                 found = self._clients[key] = Honcho(
@@ -188,6 +208,7 @@ class _Process:
         with self._lock:
             pools, http = self._pools, self._http
             self._pools, self._http, self._clients, self._made_for = {}, None, {}, None
+            self.breaker = Breaker()
         for threads in pools.values():
             threads.close()
         if http is not None:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from celery import signals
+
 from gateway_app.agent.tool_error import ToolError
 
 from .manager import NOT_ACTIVE, HonchoSessionManager
@@ -33,9 +35,11 @@ def _resolve_session_context(**kw: Any) -> tuple[HonchoSessionManager, str]:
 def only_session(manager: HonchoSessionManager | None) -> Iterator[None]:
     """For as long as it lasts, calls that say nothing of whose they are are those of `manager`'s session.
 
-    Raises RuntimeError where another session is set: a process that has two needs to say which.
+    Raises RuntimeError in a worker, which has many sessions, and where another one is set.
     """
     global _session_manager, _session_key
+    if _is_worker:
+        raise RuntimeError("This process is a worker: its calls say whose they are; allowed: manage.py chat.")
     if _session_manager is not None:
         raise RuntimeError("Another session is set in this process; allowed: one.")
     _session_manager, _session_key = manager, manager.honcho_session_key if manager else None
@@ -43,3 +47,15 @@ def only_session(manager: HonchoSessionManager | None) -> Iterator[None]:
         yield
     finally:
         _session_manager = _session_key = None
+
+
+_is_worker = False
+
+
+def _in_worker(**_: Any) -> None:
+    global _is_worker
+    _is_worker = True
+
+
+signals.worker_init.connect(_in_worker)
+signals.worker_process_init.connect(_in_worker)

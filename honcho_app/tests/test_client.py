@@ -14,6 +14,7 @@ from django.test import SimpleTestCase
 
 from gateway_app.config.addresses import ROOT
 from honcho_app import client
+from honcho_app.breaker import FAILURES
 from honcho_app.client import Pool
 from honcho_app.errors import HonchoError, HonchoErrorKind
 from tests.configuration import configured
@@ -129,8 +130,14 @@ class ErrorTests(ClientCase):
             with self.subTest(body):
                 self.server.body = body
                 with self.assertRaises(HonchoError) as caught:
-                    await self.get()
+                    await client.run_writing(lambda: client.writing().get_metadata())
                 self.assertTrue(caught.exception.is_outcome_unknown)
+
+    async def test_a_call_that_only_reads_has_no_outcome_to_be_unknown(self) -> None:
+        self.server.is_dropping = True
+        with self.assertRaises(HonchoError) as caught:
+            await self.get()
+        self.assertFalse(caught.exception.is_outcome_unknown)
 
     async def test_what_the_sdk_itself_refuses_was_not_sent(self) -> None:
         with self.assertRaises(HonchoError) as caught:
@@ -175,6 +182,15 @@ class TimeTests(ClientCase):
             await first
             await client.run_in(Pool.READING, 20, lambda: late.append("third"))
         self.assertEqual(late, ["third"])
+
+    async def test_after_several_calls_without_an_answer_those_that_read_are_refused_at_once(self) -> None:
+        self.server.is_dropping = True
+        for _ in range(FAILURES + 3):
+            with self.assertRaises(HonchoError):
+                await self.get()
+        self.assertEqual(len(self.server.requests), FAILURES)
+        self.server.is_dropping = False
+        self.assertEqual(await self.put(), None)
 
     async def test_what_is_written_does_not_keep_waiting_what_is_read(self) -> None:
         release = threading.Event()

@@ -12,7 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from gateway_app.platforms.cli.conversation import NotAllowed, ask, source_of_terminal
+from gateway_app.sessions.routing import context_of
 from gateway_app.worker.database import close_database_threads
+from honcho_app.context import only_session
+from honcho_app.managers import manager_for
 
 
 class Command(BaseCommand):
@@ -35,11 +38,13 @@ class Command(BaseCommand):
             )
         self._ensure_tables()
         source = source_of_terminal(conversation=options["conversation"])
+        memory = manager_for(context_of(source, session_id=""))
         try:
-            if options["text"] is not None:
-                self._say(options["text"], source)
-            else:
-                self._talk(source)
+            with only_session(memory):
+                if options["text"] is not None:
+                    self._say(options["text"], source)
+                else:
+                    self._talk(source)
         finally:
             close_database_threads()
 
