@@ -90,18 +90,18 @@ async def run_in(pool: Pool, seconds: float, function: Callable[[], T]) -> T:
     limit, and its outcome is unknown where it writes. Where the server has not answered for a while, calls that read
     are refused at once.
     """
-    breaker = _process.breaker if pool is Pool.READING else None
-    if breaker:
-        breaker.pass_through()
+    is_spared = pool is Pool.READING
+    if is_spared:
+        _process.breaker.pass_through()
     try:
         found = await _in_thread(pool, seconds, function)
     except HonchoError as error:
         error.is_outcome_unknown &= pool is Pool.WRITING
-        if breaker:
-            breaker.note(error)
+        if is_spared:
+            _process.breaker.note(error)
         raise
-    if breaker:
-        breaker.note(None)
+    if is_spared:
+        _process.breaker.note(None)
     return found
 
 
