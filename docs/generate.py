@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from docs import configuration
+from docs import configuration, honcho
 from docs.configuration import row
 
 DOCS = Path(__file__).resolve().parent
@@ -221,6 +221,7 @@ def decisions_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": lambda: configuration.page(NOTE),
+    "honcho.md": lambda: honcho.page(NOTE),
     "decisions.md": decisions_page,
     "commands.md": commands_page,
     "metrics.md": metrics_page,

@@ -46,6 +46,11 @@ class Pool(StrEnum):
     """The server's model thinks, for as long as a minute."""
 
 
+FAILURES = 5
+"""Calls that read in a row without an answer after which the server is left alone; fewer may be chance."""
+REST_SECONDS = 5.0
+"""For so long."""
+AWAY = (HonchoErrorKind.UNAVAILABLE, HonchoErrorKind.TIMEOUT)
 REASONING_THREADS = 4
 """Few: where many ask, they wait for the server's model anyway."""
 
@@ -91,17 +96,19 @@ async def run_in(pool: Pool, seconds: float, function: Callable[[], T]) -> T:
     are refused at once.
     """
     is_spared = pool is Pool.READING
-    if is_spared:
-        _process.breaker.pass_through()
+    if is_spared and not _process.breaker.takes(seconds=REST_SECONDS):
+        raise HonchoError(HonchoErrorKind.UNAVAILABLE)
     try:
         found = await _in_thread(pool, seconds, function)
     except HonchoError as error:
         error.is_outcome_unknown &= pool is Pool.WRITING
-        if is_spared:
-            _process.breaker.note(error)
+        if is_spared and error.kind in AWAY:
+            _process.breaker.failed(failures=FAILURES, seconds=REST_SECONDS)
+        elif is_spared:
+            _process.breaker.succeeded()
         raise
     if is_spared:
-        _process.breaker.note(None)
+        _process.breaker.succeeded()
     return found
 
 

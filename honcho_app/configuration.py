@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from gateway_app.config import files
 from gateway_app.config import live as gateway
 from gateway_app.config.errors import Wrong, said
-from gateway_app.config.kinds import Flag, HttpUrl, Text, Whole, Word
+from gateway_app.config.kinds import Flag, HttpUrl, Kind, Text, Whole, Word, read_word
 from gateway_app.config.schema import Config
 
 from .names import LONGEST, checked_id
@@ -63,14 +63,15 @@ def _read_frequency(value: Any) -> str | int:
     return int(word)
 
 
-def _read_recall_mode(value: Any) -> Any:
-    return "hybrid" if value == "auto" else value
+def _read_recall_mode(value: Any) -> str:
+    word = read_word(value)
+    return "hybrid" if word == "auto" else word
 
 
-Id = Annotated[str, BeforeValidator(_read_id)]
-OptionalId = Annotated[str, BeforeValidator(_read_optional_id)]
-Ids = Annotated[Mapping[str, str], BeforeValidator(_read_ids)]
-Frequency = Annotated[str | int, BeforeValidator(_read_frequency)]
+Id = Annotated[str, Kind("id", _read_id)]
+OptionalId = Annotated[str, Kind("id", _read_optional_id)]
+Ids = Annotated[Mapping[str, str], Kind("mapping of texts to ids", _read_ids)]
+Frequency = Annotated[str | int, Kind("`async`, `turn`, `session`, or a number of turns", _read_frequency)]
 
 
 class Part(BaseModel):
@@ -129,7 +130,7 @@ class HonchoConfig(Part):
     """Stands before the names of all other people's peers."""
     observation: Observation = Observation()
     """What Honcho works out, and of whom. It counts when a session's peers are made."""
-    recall_mode: Annotated[Literal["hybrid", "context", "tools"], Word, BeforeValidator(_read_recall_mode)] = "hybrid"
+    recall_mode: Annotated[Literal["hybrid", "context", "tools"], Kind("one of", _read_recall_mode)] = "hybrid"
     """`context`: memory is put beside messages; `tools`: the agent asks for it; `hybrid`: both."""
     write_frequency: Frequency = "async"
     """When messages are written: `async` and `turn` after each turn, `session` at the session's end, a number so many

@@ -14,8 +14,7 @@ from django.test import SimpleTestCase
 
 from gateway_app.config.addresses import ROOT
 from honcho_app import client
-from honcho_app.breaker import FAILURES
-from honcho_app.client import Pool
+from honcho_app.client import FAILURES, Pool
 from honcho_app.errors import HonchoError, HonchoErrorKind
 from tests.configuration import configured
 
