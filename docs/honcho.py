@@ -25,8 +25,8 @@ INTRODUCTION = """\
 }
 ```
 
-The file is looked at once a second: a change holds from the next turn on. One that cannot be used changes nothing, and the
-log says so; at a start it stops the start. Keys that mean nothing here are named in the log at the start.
+The file is looked at once a second: a change holds from the next turn on. One that cannot be used changes nothing, and
+the log says so; at a start it stops the start. Keys that mean nothing here are named in the log at the start.
 
 | Key | Value | Default | What it is for |
 |---|---|---|---|

@@ -81,7 +81,7 @@ class Script:
         choices: list[tuple[str, dict[str, Any]]] = [
             ("honcho_search", {"query": own}),
             ("honcho_context", {"query": own}),
-            ("honcho_conclude", {"conclusion": f"{own} {self._dice.randrange(40)}"}),
+            ("honcho_conclude", {"conclusion": f"{own} {self._dice.randrange(8)}"}),
             ("honcho_conclude", {"list": True}),
             ("honcho_conclude", {"list": True, "query": own}),
         ]
