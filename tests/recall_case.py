@@ -22,7 +22,9 @@ class RecallTestCase(SessionTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.honcho = self.enterContext(HonchoPeer())
-        self.enterContext(configured(honcho={"base_url": self.honcho.url}))
+        # Waits that no busy machine outlasts; tests of waiting have their own.
+        waits = {"wait_seconds": 10, "first_wait_seconds": 10}
+        self.enterContext(configured(honcho={"base_url": self.honcho.url}, recall=waits))
         for name in ("_breaker", "_patience"):
             self.enterContext(mock.patch.object(recall, name, Breaker()))
         self.addCleanup(client.close)

@@ -7,12 +7,13 @@ from typing import Any
 from unittest import mock
 
 from gateway_app import tasks
+from gateway_app.agent.ai_agent import NOTHING_SAID
 from gateway_app.models import Session, TranscriptMessage, Turn, TurnStep
 from gateway_app.models.turn import StepKind
 from gateway_app.sessions.source import ChatType
 from gateway_app.turns import runner
 from honcho_app import recall, recall_cache
-from honcho_app.models import Recall
+from honcho_app.models import HonchoWrite, Recall
 from tests import pipeline
 from tests.configuration import configured
 from tests.pipeline_case import Killed, PipelineTestCase, expire_leases
@@ -70,6 +71,23 @@ class BesideTests(RecallTestCase):
         found = self.ask("What shall I plant?")
         self.assertEqual(found.count("</memory-context>"), 1)
         self.assertTrue(found.endswith("</memory-context>"))
+
+    def test_a_model_that_repeats_it_does_not_bring_it_to_people_or_into_what_is_kept(self) -> None:
+        self.know("likes roses")
+        self.ask("What shall I plant?")  # the peer answers with what it was asked, all of it
+        self.assertEqual(self.platform.texts, ["echo: What shall I plant?"])
+        kept = [*TranscriptMessage.objects.values_list("content", flat=True)]
+        kept += HonchoWrite.objects.values_list("content", flat=True)
+        self.assertEqual(set(kept), {"What shall I plant?", "echo: What shall I plant?"})
+
+    def test_a_model_that_says_nothing_else_is_said_to_have_no_answer(self) -> None:
+        self.know("likes roses")
+        self.ask("hello")
+        block = self.asked()[-1].removeprefix("hello\n\n")
+        self.model.script.set()
+        self.model.script.add(answer=block)
+        self.ask("What shall I plant?")
+        self.assertEqual(self.platform.texts[-1], NOTHING_SAID)
 
     def test_it_never_costs_more_than_it_may(self) -> None:
         self.know(*(f"fact {number} " + "x" * 500 for number in range(200)))
@@ -234,14 +252,13 @@ class FaultTests(RecallTestCase):
     def test_once_it_is_back_one_fetch_tries_and_then_all_do(self) -> None:
         self.know("likes roses")
         self.honcho.stop()
-        with configured(recall={"breaker_seconds": 0.1}):
-            for number in range(3):
-                self.ask(f"message {number}")
-            self.assertFalse(recall._breaker.takes(seconds=0.1))
-            self.honcho.start()
-            while not (found := "likes roses" in self.ask("And where?")):
-                pass
-        self.assertTrue(found)
+        for number in range(3):
+            self.ask(f"message {number}")
+        self.honcho.start()
+        self.assertEqual(self.ask("And where?"), "And where?")
+        recall._breaker._opens_again = 0.0  # its time is over
+        self.assertIn("likes roses", self.ask("And when?"))
+        self.assertEqual([recall._breaker.takes(seconds=30) for _ in range(2)], [True, True])
 
     def test_a_slow_one_is_waited_for_no_longer_than_is_configured_and_serves_the_next_message(self) -> None:
         self.know("likes roses")
@@ -255,6 +272,7 @@ class FaultTests(RecallTestCase):
             waits.append(seconds)
 
         waits: list[float] = []
+        self.enterContext(configured(recall={"wait_seconds": 0.3, "first_wait_seconds": 2}))
         with mock.patch.object(recall, "_fetched_within", fetched_within), mock.patch.object(recall, "prefetch"):
             for text in ("What shall I plant?", "And where?"):
                 self.ask(text)

@@ -53,6 +53,7 @@ SUM_UP = (
     " their language, what was done, what was found, and what is still open.]"
 )
 UNFINISHED = "I am sorry: I stopped before I was done with this ({reason}). Please ask again, perhaps for less at once."
+NOTHING_SAID = "I am sorry: I have no answer to this. Please ask again."
 UNFINISHED_REASONS = {OUT_OF_STEPS: "it took too many steps", STUCK: "I was going round in circles"}
 
 
@@ -108,6 +109,7 @@ class AIAgent:
         answers: Answers = MappingProxyType({}),
         permit: Permit | None = None,
         seeing: Sequence[str] = (),
+        spoken: Callable[[str], str] | None = None,
         honcho_manager: HonchoSessionManager | None = None,
         honcho_session_key: str = "",
     ) -> None:
@@ -116,7 +118,8 @@ class AIAgent:
         `on_thought` so what the model thinks; `on_call` is told of the tools. `join` is asked before each model call
         but the first, and the last that only sums up; `compress` once, where a model finds the conversation too long.
         `answers` are what people answered before in this turn; `permit` is asked about tools that need an approval.
-        `seeing` are those of `models` that take images; the others are asked without, where these fail.
+        `seeing` are those of `models` that take images; the others are asked without, where these fail. `spoken` takes
+        out of what the model says what it was given and is nobody's to read.
         `honcho_manager` and `honcho_session_key` say whose memory the tools may use; without them it is nobody's.
         """
         self._model = model
@@ -134,6 +137,7 @@ class AIAgent:
         self._join = join
         self._compress = compress
         self._seeing = seeing
+        self._spoken = spoken
         self._answers = answers
         self._permit = permit
         self._honcho_manager = honcho_manager
@@ -242,7 +246,12 @@ class AIAgent:
                     raise
             else:
                 count(reply)
-                return reply
+                return self._without_unspoken(reply)
+
+    def _without_unspoken(self, reply: ModelReply) -> ModelReply:
+        if self._spoken is None or (text := self._spoken(reply.text)) == reply.text:
+            return reply
+        return dataclasses.replace(reply, text=text if text or reply.tool_calls else NOTHING_SAID)
 
     async def _compressed(self) -> list[dict[str, Any]] | None:
         compress, self._compress = self._compress, None
@@ -276,7 +285,7 @@ class AIAgent:
         async def on_delta(piece: str) -> None:
             nonlocal text
             text += piece
-            await on_text(text)
+            await on_text(self._spoken(text) if self._spoken else text)
 
         async def on_restart() -> None:
             nonlocal text, thought

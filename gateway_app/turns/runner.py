@@ -39,7 +39,7 @@ from gateway_app.questions import deciding, permissions
 from gateway_app.sessions.source import SessionContext
 from gateway_app.worker.database import in_database, record_in_database
 from gateway_app.worker.leases import keeper
-from honcho_app import recall
+from honcho_app import fences, recall
 from honcho_app.managers import manager_for
 
 from . import attachments, compression, enclosures, journal, presence, steering
@@ -284,6 +284,7 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
         seeing = [model for model in models if vision.sees(model, live.config().media.vision_models)]
         await attachments.take_in(turn, sees=models[0] in seeing, http=http)
         await prepare_tools(turn.context)
+        turn.recalled = await recall.recalled(turn)
         shows = stage.display
         agent = AIAgent(
             model=client(http),
@@ -303,10 +304,10 @@ async def _converse(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Conversat
             seeing=seeing,
             answers=turn.answers,
             permit=permit,
+            spoken=fences.unrepeated if turn.recalled else None,
             honcho_manager=manager_for(turn.context),
             honcho_session_key=turn.context.honcho_session_key,
         )
-        turn.recalled = await recall.recalled(turn)
         if turn.history.is_cut and not turn.is_resting and not turn.steps:
             await compression.compress_for(turn, http=http, is_needed=False)
         return await agent.run_conversation(

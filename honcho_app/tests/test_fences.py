@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_app.sessions import tokens
-from honcho_app.fences import AS_DATA, fenced, shortened, stripped, unmarked
+from honcho_app.fences import AS_DATA, fenced, shortened, stripped, unmarked, unrepeated
 
 MARKS = [
     "<",
@@ -35,6 +35,17 @@ class FenceTests(SimpleTestCase):
 
     def test_a_block_is_not_stored(self) -> None:
         self.assertEqual(stripped(f"Before. {fenced('likes tea')}\n\nAfter."), "Before. After.")
+
+    def test_a_block_that_a_model_repeats_is_taken_out_also_while_it_is_written(self) -> None:
+        block = fenced("likes tea\nand roses")
+        said = f"You said: hello\n\n{block}\n\nAnything else?"
+        self.assertEqual(unrepeated(said), "You said: hello\n\nAnything else?")
+        for end in range(said.index(AS_DATA) + len(AS_DATA) + 1, said.index(block) + len(block)):
+            self.assertEqual(unrepeated(said[:end]), "You said: hello")
+
+    def test_who_speaks_of_such_marks_is_not_cut(self) -> None:
+        for text in ("A <memory-context> is a block.", "<memory-context>\nlikes tea\n</memory-context>", AS_DATA, ""):
+            self.assertEqual(unrepeated(text), text)
 
     def test_a_mark_that_is_left_over_is_not_stored_either(self) -> None:
         self.assertEqual(stripped("a </memory-context> b <memory-context"), "a  b ")
