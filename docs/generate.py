@@ -149,13 +149,11 @@ def _gauges() -> Iterator[tuple[str, str, str]]:
     from gateway_app.models.lane import LaneKind
 
     box = Box(waiting=1, running=1, dead=1, oldest_seconds=1)
-    turns, delivery = (
-        Lanes(kind=kind, held=1, due=1, overdue_seconds=1) for kind in (LaneKind.TURNS, LaneKind.DELIVERY)
-    )
+    turns, delivery, honcho = (Lanes(kind=kind, held=1, due=1, overdue_seconds=1) for kind in LaneKind)
     listener = ListenerState(platform="telegram", account="1", is_held=True, poll_seconds=1, error="")
     state = Backlog(
         read_at=timezone.now(), inbox=box, outbox=box, turns=turns, delivery=delivery, listeners=[listener],
-        canary_seconds=1,
+        canary_seconds=1, honcho=box, honcho_lanes=honcho,
     )  # fmt: skip
     for metric in gauges(state):
         labels: dict[str, list[str]] = {}

@@ -16,6 +16,7 @@ from django.db.models.functions import Lower
 from gateway_app import clock
 from gateway_app.models import Heartbeat, InboundMessage, Lane, Listener, OutboundPart
 from gateway_app.models.lane import LaneKind
+from honcho_app.models import HonchoWrite
 
 COUNT_CAP = 100_000
 """Rows counted one by one; a backlog beyond it is reported as this many."""
@@ -23,14 +24,17 @@ COUNT_CAP = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """The inbox or the outbox. Ages are in seconds; None where nothing waits."""
+    """The inbox, the outbox, or the ledger of Honcho. Ages are in seconds; None where nothing waits."""
 
     waiting: int
     running: int
-    """Taken by a turn, or being sent."""
+    """Taken by a turn, or being sent, or sent to Honcho without that it is known what came of it."""
     dead: int
     oldest_seconds: float | None
     """Age of the oldest row still waiting, and not for a person."""
+
+
+NOTHING = Box(waiting=0, running=0, dead=0, oldest_seconds=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +72,15 @@ class Backlog:
     listeners: list[ListenerState]
     canary_seconds: float | None
     """Since a task last came through the queue; None where none ever has."""
+    honcho: Box = NOTHING
+    """What is to be written to Honcho. It waits for as long as Honcho is away, and nobody waits for it."""
+    honcho_lanes: Lanes = Lanes(kind=LaneKind.HONCHO, held=0, due=0, overdue_seconds=None)
 
 
 def read() -> Backlog:
     """The state of this moment by the database's clock. Raises `django.db.Error`."""
     now = clock.read()
-    turns, delivery = _lanes(now)
+    turns, delivery, honcho = _lanes(now)
     canary = Heartbeat.objects.filter(name="canary").values_list("beat_at", flat=True).first()
     return Backlog(
         read_at=now,
@@ -83,6 +90,8 @@ def read() -> Backlog:
         delivery=delivery,
         listeners=_listeners(now),
         canary_seconds=_age(canary, now),
+        honcho=read_honcho(now=now),
+        honcho_lanes=honcho,
     )
 
 
@@ -114,6 +123,19 @@ def read_outbox(*, now: datetime) -> Box:
     )
 
 
+def read_honcho(*, now: datetime) -> Box:
+    """Where messages are written at the session's end only, the oldest is as old as that session."""
+    rows = HonchoWrite.objects.exclude(state="sent")
+    waiting = rows.filter(state="waiting")
+    oldest = waiting.order_by("state", "id").values_list("created_at", flat=True).first()
+    return Box(
+        waiting=_count(waiting.filter(attempted_at=None)),
+        running=_count(waiting.exclude(attempted_at=None)),
+        dead=_count(rows.filter(state="dead")),
+        oldest_seconds=_age(oldest, now),
+    )
+
+
 def _lanes(now: datetime) -> list[Lanes]:
     held = Q(lease_until__gt=now)
     due = Q(wake_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lte=now))
@@ -128,7 +150,7 @@ def _lanes(now: datetime) -> list[Lanes]:
     empty: dict[str, Any] = {"held": 0, "due": 0, "since": None}
     return [
         Lanes(kind=kind, held=row["held"], due=row["due"], overdue_seconds=_age(row["since"], now))
-        for kind in (LaneKind.TURNS, LaneKind.DELIVERY)
+        for kind in (LaneKind.TURNS, LaneKind.DELIVERY, LaneKind.HONCHO)
         for row in (found.get(kind, empty),)
     ]
 
@@ -146,7 +168,7 @@ def _listeners(now: datetime) -> list[ListenerState]:
     ]
 
 
-def _count(rows: QuerySet[InboundMessage] | QuerySet[OutboundPart]) -> int:
+def _count(rows: QuerySet[Any]) -> int:
     return rows.order_by()[:COUNT_CAP].count()
 
 

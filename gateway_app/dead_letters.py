@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -17,10 +18,12 @@ from gateway_app import doorbell, lanes
 from gateway_app.models import InboundMessage, Lane, OutboundPart
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.outbox import OutboundState
+from honcho_app.models import HonchoWrite
+from honcho_app.models.write import WriteState
 
 log = logging.getLogger(__name__)
 
-Box = type[InboundMessage] | type[OutboundPart]
+Box = type[InboundMessage] | type[OutboundPart] | type[HonchoWrite]
 
 BATCH = 500
 """Rows of one transaction where many are asked for; their lanes stay locked for its length."""
@@ -68,9 +71,27 @@ def discard_outbound(*, ids: Iterable[int]) -> list[int]:
     return _discard(OutboundPart, ids, state=OutboundState.DISCARDED)
 
 
-def dead_rows(box: Box) -> QuerySet[InboundMessage] | QuerySet[OutboundPart]:
+def replay_write(*, ids: Iterable[int]) -> list[int]:
+    """Has messages written to Honcho after all; behind what was said later, as far as that was written meanwhile."""
+    return _replay(
+        HonchoWrite,
+        ids,
+        ring=doorbell.ring_honcho,
+        state=WriteState.WAITING,
+        attempts=0,
+        next_attempt_at=None,
+        finished_at=None,
+    )
+
+
+def discard_write(*, ids: Iterable[int]) -> list[int]:
+    """Lets messages go unremembered. They stay in the ledger as discarded."""
+    return _discard(HonchoWrite, ids, state=WriteState.DISCARDED)
+
+
+def dead_rows(box: Box) -> QuerySet[Any]:
     """The dead letters of a box."""
-    usual = InboundState.DONE if box is InboundMessage else OutboundState.SENT
+    usual = InboundState.DONE if box is InboundMessage else OutboundState.SENT  # `sent` is Honcho's word as well
     # The exclusion only names the condition of the index on states, which SQLite needs to use it.
     return box._default_manager.exclude(state=usual).filter(state="dead")
 

@@ -10,6 +10,7 @@ from gateway_app.models.lane import LaneKind
 from gateway_app.models.turn import TurnState
 from gateway_app.sessions.key import delivery_key, session_key
 from gateway_app.sessions.source import ChatType, SessionSource
+from honcho_app.models import HonchoWrite
 
 _numbers = itertools.count(1)
 
@@ -106,6 +107,26 @@ def make_outbound(*, source: SessionSource | None = None, lane: Lane | None = No
             "chat_id": source.chat_id,
             "thread_id": source.thread_id,
             "text": f"Reply {number}",
+            **values,
+        },
+    )
+
+
+def make_write(*, turn: Turn | None = None, **values: Any) -> HonchoWrite:
+    """A waiting message for Honcho, last in its key's lane."""
+    turn = turn or make_turn()
+    lane = _lane(LaneKind.HONCHO, turn.session.session_key)
+    number = next(_numbers)
+    return HonchoWrite.objects.create(
+        lane=lane,
+        session=turn.session,
+        turn=turn,
+        **{
+            "seq": _next_seq(lane),
+            "part": number,
+            "role": "user",
+            "peer": f"person-{number}",
+            "content": f"Said {number}",
             **values,
         },
     )

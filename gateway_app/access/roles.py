@@ -37,6 +37,7 @@ APPROVING = (
 OPERATING = (
     "gateway_app.add_accessrule", "gateway_app.change_accessrule", "gateway_app.delete_accessrule",
     "gateway_app.change_inboundmessage", "gateway_app.change_outboundpart", "gateway_app.change_sendgate",
+    "honcho_app.change_honchowrite",
     "django_celery_beat.change_periodictask", "auth.view_user", "auth.add_user", "auth.change_user", "auth.view_group",
 )  # fmt: skip
 
@@ -64,7 +65,9 @@ class Rights:
 def permissions_of(role: Role) -> frozenset[str]:
     """What a role may do, as names such as `gateway_app.view_lane`."""
     viewing = {
-        f"gateway_app.view_{model._meta.model_name}" for model in apps.get_app_config("gateway_app").get_models()
+        f"{app}.view_{model._meta.model_name}"
+        for app in ("gateway_app", "honcho_app")
+        for model in apps.get_app_config(app).get_models()
     }
     viewing |= {"django_celery_beat.view_periodictask", "admin.view_logentry"}
     approving = viewing | set(APPROVING)

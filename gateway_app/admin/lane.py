@@ -13,13 +13,15 @@ from unfold.decorators import display
 
 from gateway_app.duration import duration
 from gateway_app.models import InboundMessage, Lane, OutboundPart
+from honcho_app.models import HonchoWrite
 
 from .base import ReadOnlyAdmin, clamped, label, when
 
-LANE, INBOX, OUTBOX = (model._meta.db_table for model in (Lane, InboundMessage, OutboundPart))
+LANE, INBOX, OUTBOX, HONCHO = (model._meta.db_table for model in (Lane, InboundMessage, OutboundPart, HonchoWrite))
 DEPTH = (
     f"(SELECT COUNT(*) FROM {INBOX} WHERE lane_id = {LANE}.id AND state IN ('waiting', 'running'))"
     f" + (SELECT COUNT(*) FROM {OUTBOX} WHERE lane_id = {LANE}.id AND state IN ('waiting', 'sending'))"
+    f" + (SELECT COUNT(*) FROM {HONCHO} WHERE lane_id = {LANE}.id AND state = 'waiting')"
 )
 """Open items of a lane. The states are written out so that SQLite, too, sees that its partial indexes serve."""
 

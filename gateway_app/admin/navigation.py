@@ -13,6 +13,7 @@ from gateway_app.access import pairing
 from gateway_app.dead_letters import Box
 from gateway_app.models import InboundMessage, OutboundPart, Question
 from gateway_app.models.question import QuestionState
+from honcho_app.models import HonchoWrite
 
 from .base import COUNT_CAP, bounded_count
 
@@ -35,6 +36,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _questions(request),
                 _item(request, "Notes", "sticky_note_2", "memorynote"),
                 _item(request, "Memory flushes", "save", "memoryflush"),
+                _writes(request),
                 _item(request, "Summaries", "compress", "compression"),
             ],
         },
@@ -138,6 +140,13 @@ def _questions(request: HttpRequest) -> dict[str, Any]:
     pending = Question.objects.filter(state=QuestionState.PENDING)
     if waiting := bounded_count(pending) if _may(request, "gateway_app.view_question") else 0:
         item["badge"] = f"{waiting:,}"
+    return item
+
+
+def _writes(request: HttpRequest) -> dict[str, Any]:
+    item = _item(request, "Memory writes", "cloud_upload", "honchowrite", app="honcho_app")
+    if dead := _count(HonchoWrite) if _may(request, "honcho_app.view_honchowrite") else 0:
+        item["badge"] = f"{dead:,}"
     return item
 
 

@@ -38,8 +38,8 @@ def expose(*, accept: str) -> tuple[bytes, str]:
 
 def gauges(state: Backlog) -> Iterator[Metric]:
     """What the rows say. An age is left out where there is nothing to be of an age."""
-    boxes = {("inbox",): state.inbox, ("outbox",): state.outbox}
-    kinds = {("turns",): state.turns, ("delivery",): state.delivery}
+    boxes = {("inbox",): state.inbox, ("outbox",): state.outbox, ("honcho",): state.honcho}
+    kinds = {("turns",): state.turns, ("delivery",): state.delivery, ("honcho",): state.honcho_lanes}
     listeners = {(row.platform, row.account): row for row in state.listeners}
     yield _gauge("waiting", "Rows that wait.", ["box"], {box: row.waiting for box, row in boxes.items()})
     yield _gauge("running", "Rows in a turn or being sent.", ["box"], {box: row.running for box, row in boxes.items()})

@@ -18,36 +18,8 @@ from honcho_app.models import HonchoWrite
 from honcho_app.pause import Pause, pause
 from tests import pipeline
 from tests.configuration import configured
-from tests.honcho_case import HonchoCase
+from tests.honcho_case import SendingCase
 from tests.pipeline_case import expire_leases
-
-
-class SendingCase(HonchoCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.enterContext(mock.patch.object(doorbell, "ring_honcho"))
-
-    def posts(self) -> list[list[str]]:
-        """What each request carried that wrote messages."""
-        found = [each for each in self.honcho.requests if each.get("operation") == "create_messages"]
-        return [[message["content"] for message in each["body"]["messages"]] for each in found]
-
-    def write_until_drained(self, user: str = "ann") -> None:
-        """Rings until nothing waits, as sweeps do."""
-        for _ in range(30):
-            self.due_now()
-            self.write(user)
-            if ledger.is_drained(honcho_session_key=self.key(user)):
-                return
-        self.fail(f"left waiting: {self.states()}")
-
-    def settle(self) -> None:
-        """Lets the time go by after which a request is certainly over."""
-        HonchoWrite.objects.filter(state="waiting").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        pause.end()
-
-    def assert_stored_once(self, user: str = "ann", *, generation: int = 1) -> None:
-        self.assertEqual(self.stored(user, generation=generation), self.transcript(user))
 
 
 class BatchTests(SendingCase):
