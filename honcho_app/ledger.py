@@ -11,7 +11,7 @@ message for the model are never kept.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
@@ -49,26 +49,32 @@ class Said(NamedTuple):
     at: Value | Sql
 
 
-def writing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
-    """The statements that put down what was said in the turn; none where nothing is to be written.
+class Writing(NamedTuple):
+    """What a turn puts down."""
 
-    They belong into the transaction that closes it. Where it is written at once, the lane is rung for when that has
-    committed.
-    """
+    statements: Sequence[Statement] = ()
+    """They belong into the transaction that closes it."""
+    is_rung: bool = False
+    """Its Honcho session key is to be rung for when that has committed."""
+
+
+NOTHING = Writing()
+
+
+def writing(turn: OpenTurn, outcome: Outcome) -> Writing:
+    """What was said in the turn, where it is to be written."""
     config = configuration.live()
     if not (config.is_active and config.save_messages and outcome.sync_honcho):
-        return []
+        return NOTHING
     if turn.invocation or outcome.state is TurnState.DEAD:
-        return []
+        return NOTHING
     said = list(_said(turn, outcome, config))
     if not said:
-        return []
+        return NOTHING
     key, frequency = turn.context.honcho_session_key, config.write_frequency
     is_rung = frequency in AT_ONCE
-    if is_rung:
-        transaction.on_commit(functools.partial(doorbell.ring_honcho, [key]), robust=True)
     place = lanes.bid(kind=LaneKind.HONCHO, key=key)
-    return [
+    statements = [
         lanes.putting(kind=LaneKind.HONCHO, counts={key: len(said)}, is_rung=is_rung),
         insert(
             HonchoWrite,
@@ -83,6 +89,7 @@ def writing(turn: OpenTurn, outcome: Outcome) -> list[Statement]:
         ),
         *([_ringing_for_many(key, turns=frequency)] if isinstance(frequency, int) else []),
     ]  # fmt: skip
+    return Writing(statements, is_rung)
 
 
 def release(*, honcho_session_key: str) -> None:

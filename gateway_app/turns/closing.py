@@ -76,6 +76,8 @@ class Closed:
     """The session's next turn, already opened; where there is none the session's lane is released."""
     is_long: bool = False
     """The history is to be compressed for the turns that come."""
+    is_for_honcho: bool = False
+    """The turn's Honcho lane is to be rung for."""
 
 
 def close(turn: OpenTurn, outcome: Outcome) -> Closed:
@@ -83,12 +85,13 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
     with lanes.fenced(turn.claim):
         reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
         posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
+        writing = ledger.writing(turn, outcome)
         held, *rest = execute(
             lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
             *posting.statements,
             *_writing_transcript(turn, outcome),
             *_journaling(turn, outcome),
-            *ledger.writing(turn, outcome),
+            *writing.statements,
             *_finishing(turn, outcome),
         )
         is_released = lanes.held_or_released(turn.claim, held)
@@ -99,7 +102,7 @@ def close(turn: OpenTurn, outcome: Outcome) -> Closed:
         interrupts = turn.interrupts + 1 if is_interrupted else 0
         following = None if is_released else open_next(turn.claim, interrupts=interrupts)
     metrics.TURNS.labels(outcome=outcome.state.value).inc()
-    return Closed(delivery, head, following)
+    return Closed(delivery, head, following, is_for_honcho=writing.is_rung)
 
 
 def _carried_out(turn: OpenTurn, effect: Effect) -> str:

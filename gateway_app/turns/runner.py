@@ -16,7 +16,7 @@ import aiohttp
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from gateway_app import metrics
+from gateway_app import doorbell, metrics
 from gateway_app.agent.ai_agent import AIAgent, Conversation
 from gateway_app.agent.asking import Parked
 from gateway_app.agent.interruption import cut_short
@@ -118,6 +118,9 @@ async def _run_session(
                 if closed.is_long:
                     later = compression.compress_later(session_pk=turn.session_pk, context=turn.context, http=http)
                     compressions.append(asyncio.create_task(later))
+                if closed.is_for_honcho:
+                    ring = asyncio.to_thread(doorbell.ring_honcho, [turn.context.honcho_session_key])
+                    deliveries.append(asyncio.create_task(ring))
                 turn = closed.following
                 if closed.delivery and closed.head:
                     deliveries.append(asyncio.create_task(sender.drain(closed.delivery, closed.head, http=http)))
