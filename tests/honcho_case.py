@@ -43,12 +43,13 @@ class HonchoCase(PipelineTestCase):
         self.home = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(override_settings(HERMES_HOME=self.home))
         self.enterContext(configured(honcho={"base_url": self.honcho.url, "api_key": "", **BRISK}))
+        self.use()
         self.addCleanup(client.close)
         self.addCleanup(pause.end)
 
     def use(self, **content: Any) -> None:
-        """Writes honcho.json, for the rest of the test."""
-        (self.home / "honcho.json").write_text(json.dumps(content))
+        """Writes honcho.json, for the rest of the test. No turn looks for memory, which others' tests do."""
+        (self.home / "honcho.json").write_text(json.dumps({"recallMode": "tools", **content}))
         self.enterContext(configured(honcho={}))
 
     def say(self, *texts: str, user: str = "ann") -> None:
