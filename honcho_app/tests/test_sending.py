@@ -81,7 +81,7 @@ class SweepTests(SendingCase):
 
 
 class UnknownOutcomeTests(SendingCase):
-    """Each was seen to store messages twice with the look-up taken out of sending._settle()."""
+    """Those that end in `nothing_twice` were seen to fail with the look-up taken out of sending._settle()."""
 
     def test_a_connection_that_breaks_after_the_commit_stores_nothing_twice(self) -> None:
         self.honcho.fault("drop", operation="create_messages", times=1)
