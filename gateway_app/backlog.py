@@ -6,7 +6,7 @@ does not grow with the history.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -73,7 +73,7 @@ class Backlog:
     canary_seconds: float | None
     """Since a task last came through the queue; None where none ever has."""
     honcho: Box = NOTHING
-    """What is to be written to Honcho. It waits for as long as Honcho is away, and nobody waits for it."""
+    """What is to be written to Honcho, where that was asked for. It waits for as long as Honcho is away."""
     honcho_lanes: Lanes = Lanes(kind=LaneKind.HONCHO, held=0, due=0, overdue_seconds=None)
 
 
@@ -90,9 +90,14 @@ def read() -> Backlog:
         delivery=delivery,
         listeners=_listeners(now),
         canary_seconds=_age(canary, now),
-        honcho=read_honcho(now=now),
         honcho_lanes=honcho,
     )
+
+
+def read_all() -> Backlog:
+    """`read()` with what waits for Honcho, on which no message depends. Raises `django.db.Error`."""
+    state = read()
+    return replace(state, honcho=read_honcho(now=state.read_at))
 
 
 def read_inbox(*, now: datetime) -> Box:

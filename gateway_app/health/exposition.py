@@ -104,4 +104,4 @@ class _Fixed(Collector):
         return self._metrics
 
 
-_rows = Probe("metrics", backlog.read)
+_rows = Probe("metrics", backlog.read_all)

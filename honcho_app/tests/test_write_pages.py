@@ -119,7 +119,7 @@ class BacklogTests(TestCase):
         Lane.objects.filter(pk=row.lane_id).update(wake_at=timezone.now() - timedelta(minutes=2))
         found = {
             (metric.name, sample.labels.get("box") or sample.labels.get("kind")): sample.value
-            for metric in exposition.gauges(backlog.read())
+            for metric in exposition.gauges(backlog.read_all())
             for sample in metric.samples
         }
         self.assertEqual(found["hermes_waiting", "honcho"], 1)

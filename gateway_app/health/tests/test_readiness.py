@@ -175,13 +175,13 @@ class BacklogTests(TestCase):
         self.assertEqual(Heartbeat.objects.count(), 1)
 
     def test_the_reads_do_not_grow_with_the_rows(self) -> None:
-        with self.assertNumQueries(16):
+        with self.assertNumQueries(12):
             backlog.read()
         for _ in range(5):
             make_inbound()
             make_outbound()
             Listener.objects.create(platform="telegram", account=str(Listener.objects.count()))
-        with self.assertNumQueries(16):
+        with self.assertNumQueries(12):
             backlog.read()
 
 
