@@ -85,7 +85,7 @@ class LedgerProperties(LedgerCase):
         self.enterContext(configured(honcho={"write_settle_seconds": 600}))
 
     def test_after_any_faults_each_message_is_there_once_and_in_order(self) -> None:
-        # Seen to fail with the look-up taken out of sending._settle(), and with `attempted_at` not set in writes._taken().
+        # Seen to fail without the look-up in sending._settle(), and without `attempted_at` in writes._taken().
         check = settings(max_examples=30)(given(steps)(self.check))
         for worst in (
             [("say", 3), ("ring", "is slow", ""), ("ring", "none", ""), ("settle",), ("say", 2)],
