@@ -177,10 +177,10 @@ def _messages(batch: Batch) -> str:
 
 
 def _slots() -> asyncio.Semaphore:
-    """The running loop's places for tasks that write."""
+    """The running loop's places for tasks that write. One thread is left for what the agent writes by its tools."""
     loop = asyncio.get_running_loop()
     if loop not in _slots_by_loop:
-        _slots_by_loop[loop] = asyncio.Semaphore(gateway.config().honcho.write_threads)
+        _slots_by_loop[loop] = asyncio.Semaphore(max(gateway.config().honcho.write_threads - 1, 1))
     return _slots_by_loop[loop]
 
 
