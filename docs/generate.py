@@ -168,6 +168,7 @@ def _gauges() -> Iterator[tuple[str, str, str]]:
 
 def _values(metric: str, label: str) -> str:
     from gateway_app.agent.model_errors import ModelErrorKind
+    from gateway_app.models.flush import FlushOutcome
     from gateway_app.models.turn import TurnState
     from gateway_app.turns.compression import Result
     from honcho_app.recall import Fetched, Recalled
@@ -188,6 +189,7 @@ def _values(metric: str, label: str) -> str:
         ("hermes_compressions", "outcome"): (
             result.value for result in Result if result not in (Result.BUSY, Result.OFF)
         ),
+        ("hermes_flushes", "outcome"): (*(outcome.value for outcome in FlushOutcome), "retried", "failed"),
         ("hermes_model_failures", "kind"): (kind.value for kind in ModelErrorKind),
         ("hermes_recalls", "outcome"): (recalled.value for recalled in Recalled),
         ("hermes_recall_fetches", "outcome"): (fetched.value for fetched in Fetched),

@@ -59,6 +59,13 @@ def ring_honcho(keys: Iterable[str]) -> None:
             return
 
 
+def ring_flushes() -> None:
+    """Publishes a task that carries out what flushes of memory are due. Never raises: beat does the same."""
+    from gateway_app.tasks import flush_memory
+
+    _publish(flush_memory)
+
+
 def sweep() -> int:
     """Rings for every lane that has something due and no live lease; returns how many.
 

@@ -39,6 +39,7 @@ RECALL_FETCH_SECONDS = Histogram(
     "How long Honcho took for a memory.",
     buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+FLUSHES = Counter("hermes_flushes", "Flushes of memory, by what they or an attempt at them came to.", ["outcome"])
 DELIVERIES = Counter("hermes_deliveries", "Attempts to send a part.", ["platform", "outcome"])
 HONCHO_WRITES = Counter("hermes_honcho_writes", "Messages for Honcho, by what came of a request.", ["outcome"])
 HONCHO_WRITE_SECONDS = Histogram(

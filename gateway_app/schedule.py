@@ -21,6 +21,8 @@ ACCESS_SECONDS = 60
 """How often what has ended is taken back. Nothing waits for it: it ceases to count by itself at its time."""
 SESSION_SECONDS = 300
 """How often sessions are ended that are over by the clock. Nobody waits for it: the next message would end them too."""
+FLUSH_SECONDS = 15
+"""How often flushes of memory are looked for. Those of sessions that people left are rung for at once."""
 MEDIA_SECONDS = 600
 """How often files are let go of. Nothing waits for it: they are not shown any more from their time on."""
 WRITES_SECONDS = 86_400
@@ -73,6 +75,12 @@ def entries() -> list[Entry]:
             "gateway_app.tasks.end_sessions",
             SESSION_SECONDS,
             "Ends sessions that are over by the clock, where session_reset asks for that.",
+        ),
+        Entry(
+            "gateway: flushes",
+            "gateway_app.tasks.flush_memory",
+            FLUSH_SECONDS,
+            "Saves what is worth remembering of sessions that were put aside, or soon are.",
         ),
         Entry(
             "gateway: media",

@@ -15,14 +15,14 @@ from gateway_app.delivery.sender import deliver_lane
 from gateway_app.health.heartbeat import record_canary
 from gateway_app.media import expiry as expiry_of_media
 from gateway_app.queues import Queue
-from gateway_app.sessions import expiry
+from gateway_app.sessions import expiry, flushes
 from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.runner import run_sessions
 from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's start)
 from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.database import OUT_OF_REACH, in_database
 from gateway_app.worker.http import http_session
-from honcho_app import recall_cache
+from honcho_app import flush, recall_cache
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,14 @@ async def end_sessions() -> None:
         while after is not None:
             after = await in_database(expiry.end_due, after=after)
         await in_database(recall_cache.forget_unused, days=live.config().recall.keep_days)
+
+
+@shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)
+async def flush_memory() -> None:
+    """Saves what is worth remembering of sessions that were put aside, or soon are."""
+    with database_needed("flush of memory"):
+        await in_database(flushes.prune)
+        await flush.carry_out_due(http=http_session())
 
 
 @shared_task(base=CoroutineTask, queue=Queue.MAINTENANCE.value)

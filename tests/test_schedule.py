@@ -14,7 +14,7 @@ from gateway_app import schedule, tasks
 from gateway_app.queues import Queue
 from hermes_site.celery import app
 
-NAMES = ("sweep", "canary", "access", "sessions", "media")
+NAMES = ("sweep", "canary", "access", "sessions", "flushes", "media")
 
 
 class ScheduleTests(TestCase):
@@ -29,12 +29,13 @@ class ScheduleTests(TestCase):
                 tasks.canary.name,
                 tasks.tend_access.name,
                 tasks.end_sessions.name,
+                tasks.flush_memory.name,
                 tasks.expire_media.name,
             ],
         )
-        periods = (3, 15, 60, 300, 600)
+        periods = (3, 15, 60, 300, 15, 600)
         self.assertEqual([str(row.interval) for row in rows], [f"every {period} seconds" for period in periods])
-        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60, 300, 600])
+        self.assertEqual([row.expire_seconds for row in rows], [10, 15, 60, 300, 15, 600])
         self.assertEqual({row.queue for row in rows}, {Queue.MAINTENANCE.value})
 
     @override_settings(SWEEP_SECONDS=0.5)

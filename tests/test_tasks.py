@@ -42,6 +42,7 @@ class DatabaseOutOfReachTests(SimpleTestCase):
             "sweep": tasks.sweep.run(),
             "canary": tasks.canary.run(),
             "look at sessions that are over": tasks.end_sessions.run(),
+            "flush of memory": tasks.flush_memory.run(),
             "look at what is over": tasks.tend_access.run(),
         }.items():
             with self.subTest(what), self.assertLogs("gateway_app.tasks", "ERROR") as logs:

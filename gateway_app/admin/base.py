@@ -35,6 +35,7 @@ JSON_CHARS = 50_000
 STATE_COLOURS = {
     "waiting": "info", "running": "primary", "sending": "primary", "done": "success", "sent": "success",
     "refused": "warning", "rejected": "warning", "failed": "warning", "stopped": "info", "dead": "danger",
+    "retrying": "warning",
 }  # fmt: skip
 
 

@@ -112,6 +112,7 @@ class AIAgent:
         spoken: Callable[[str], str] | None = None,
         honcho_manager: HonchoSessionManager | None = None,
         honcho_session_key: str = "",
+        most_steps: int = 0,
     ) -> None:
         """`models` are asked in their order, with the system prompt `prompt` first, and to think as long as `effort`
         says. `on_text` gets the reply as far as it is written, where somebody watches it being written, and
@@ -119,8 +120,9 @@ class AIAgent:
         but the first, and the last that only sums up; `compress` once, where a model finds the conversation too long.
         `answers` are what people answered before in this turn; `permit` is asked about tools that need an approval.
         `seeing` are those of `models` that take images; the others are asked without, where these fail. `spoken` takes
-        out of what the model says what it was given and is nobody's to read.
-        `honcho_manager` and `honcho_session_key` say whose memory the tools may use; without them it is nobody's.
+        out of what the model says what it was given and is nobody's to read. After `most_steps` model calls,
+        TURN_MAX_STEPS unless it is given, one more sums up. `honcho_manager` and `honcho_session_key` say whose memory
+        the tools may use; without them it is nobody's.
         """
         self._model = model
         self._models = models
@@ -142,6 +144,7 @@ class AIAgent:
         self._permit = permit
         self._honcho_manager = honcho_manager
         self._honcho_session_key = honcho_session_key
+        self._most_steps = most_steps or settings.TURN_MAX_STEPS
 
     async def run_conversation(
         self,
@@ -174,7 +177,7 @@ class AIAgent:
                 )
                 conversation.said += tool_round.messages
             reason = STUCK if repeats.is_stuck else OUT_OF_STEPS
-            if repeats.is_stuck or conversation.usage.model_calls >= settings.TURN_MAX_STEPS:
+            if repeats.is_stuck or conversation.usage.model_calls >= self._most_steps:
                 return await self._sum_up(conversation, past, asked, reason=reason)
             if conversation.usage.model_calls and self._join:
                 conversation.said += [steering_message(step) for step in await self._join()]
@@ -211,7 +214,7 @@ class AIAgent:
         self, conversation: Conversation, past: list[dict[str, Any]], asked: dict[str, Any], *, reason: str
     ) -> Conversation:
         """Ends the conversation with one more reply, without tools; with words of our own where there is none."""
-        instruction = SUM_UP.format(reason=reason.format(steps=settings.TURN_MAX_STEPS))
+        instruction = SUM_UP.format(reason=reason.format(steps=self._most_steps))
         log.warning("A turn of session %s sums up: %s.", self._context.session_key, UNFINISHED_REASONS[reason])
         present = [asked, *conversation.said, {"role": "user", "content": instruction}]
         unfinished = UNFINISHED.format(reason=UNFINISHED_REASONS[reason])

@@ -4,7 +4,7 @@ from .access import AccessRule, AccessState
 from .audit import AuditEntry
 from .channel import Channel
 from .compression import Compression
-from .flush import MemoryFlush
+from .flush import FlushStep, MemoryFlush
 from .heartbeat import Heartbeat
 from .home import HomeChannel
 from .inbox import InboundMessage
@@ -29,6 +29,7 @@ __all__ = [
     "AuditEntry",
     "Channel",
     "Compression",
+    "FlushStep",
     "Heartbeat",
     "HomeChannel",
     "InboundMessage",

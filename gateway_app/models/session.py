@@ -72,6 +72,10 @@ class Session(models.Model):
         null=True, blank=True, help_text="One came to nothing a while ago; the next begins no earlier by itself."
     )
 
+    flushed_until = models.BigIntegerField(
+        db_default=0, help_text="Its newest message of which what is worth remembering was saved; 0: none."
+    )
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["session_id"], name="session_id_once"),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Subquery
 
 from gateway_app import clock, lanes
+from gateway_app.config import live
 from gateway_app.lanes import Claim
-from gateway_app.models import InboundMessage, Lane, Session, TranscriptMessage
+from gateway_app.models import InboundMessage, Lane, MemoryFlush, Session, TranscriptMessage
 from gateway_app.models.inbox import OPEN_STATES
 from gateway_app.models.lane import LaneKind
 from gateway_app.models.session import EndReason
 
-from . import reset_policy, rotation
+from . import flushes, reset_policy, rotation
 from .rotation import CLOCK
 from .routing import OpenSession
 
@@ -58,27 +59,34 @@ def last_active(*, said_at: datetime | None, resumed_at: datetime | None) -> dat
 def end_due(*, after: str = "") -> str | None:
     """Looks at the next BATCH of open sessions and ends those that are over by now, where nothing waits or runs.
 
-    They are taken by their keys. Returns what to pass on as `after`, None where that was the last. Harmless twice at
-    once: whoever gets a session's lane ends it, and looks again before.
+    Those that are over soon have their memory flushed ahead. They are taken by their keys. Returns what to pass on as
+    `after`, None where that was the last. Harmless twice at once: whoever gets a session's lane ends it, and
+    looks again before.
     """
     if not reset_policy.is_anywhere():
         return None
     rows = _idle_sessions(session_key__gt=after)
-    now = clock.read()
+    now, ahead = clock.read(), timedelta(seconds=live.config().memory.flush_ahead_seconds)
     for row in rows:
         if _reason(row, at=now):
             _end(pk=row["pk"], key=row["session_key"])
+        elif ahead and not row["is_covered"] and _reason(row, at=now + ahead):
+            flushes.ask_ahead(session_pk=row["pk"], honcho_session_key=row["session_key"])
     return rows[-1]["session_key"] if len(rows) == BATCH else None
 
 
 def _idle_sessions(**which: Any) -> list[dict[str, Any]]:
     """Sessions that are open and have no message in their lane that waits or runs."""
-    newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id").values("created_at")[:1]
+    newest = TranscriptMessage.objects.filter(session_id=OuterRef("pk")).order_by("-id")
     open_messages = InboundMessage.objects.filter(
         lane__kind=LaneKind.TURNS, lane__key=OuterRef("session_key"), state__in=OPEN_STATES
     )
-    found = Session.objects.filter(~Exists(open_messages), ended_at=None, **which).annotate(said_at=Subquery(newest))
-    columns = ("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at")
+    found = Session.objects.filter(~Exists(open_messages), ended_at=None, **which).annotate(
+        said_at=Subquery(newest.values("created_at")[:1]),
+        said=Subquery(newest.values("pk")[:1]),
+        is_covered=Exists(MemoryFlush.objects.filter(flushes.covering(OuterRef("said")), session_id=OuterRef("pk"))),
+    )
+    columns = ("pk", "session_key", "platform", "chat_type", "resumed_at", "said_at", "is_covered")
     return [dict(row) for row in found.order_by("session_key").values(*columns)[:BATCH]]
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import transaction
 from django.db.models.functions import Now
 
+from gateway_app import doorbell
 from gateway_app.lanes import Claim
 from gateway_app.models import MemoryFlush, Session, Turn
 from gateway_app.models.session import EndReason
@@ -91,3 +93,5 @@ def _end(claim: Claim, *, session: Session, reason: EndReason, by: str, turn_id:
     flush = MemoryFlush(session=session, honcho_session_key=session.session_key, reason=reason)
     # Ignored where the session was ended before and that flush waits, still: it covers both.
     MemoryFlush.objects.bulk_create([flush], ignore_conflicts=True)
+    if by != CLOCK:  # who ended it goes on talking; what the clock ends comes in masses, and waits for beat
+        transaction.on_commit(doorbell.ring_flushes, robust=True)

@@ -12,12 +12,13 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from gateway_app import dead_letters, schedule
-from gateway_app.models import InboundMessage, OutboundPart, SendGate
+from gateway_app.models import InboundMessage, MemoryFlush, OutboundPart, SendGate
 from tests.factories import make_inbound, make_outbound, make_session, make_turn
 
 ADMIN = reverse("admin:index")
 INBOX = reverse("admin:gateway_app_inboundmessage_changelist")
 OUTBOX = reverse("admin:gateway_app_outboundpart_changelist")
+FLUSHES = reverse("admin:gateway_app_memoryflush_changelist")
 
 
 def person(*permissions: str) -> User:
@@ -198,3 +199,31 @@ class PermissionTests(TestCase):
         self.assertEqual((changed.task, changed.queue, changed.enabled), (entry.task, entry.queue, False))
         schedule.ensure()
         self.assertFalse(PeriodicTask.objects.get(pk=entry.pk).enabled)
+
+
+class FlushTests(TestCase):
+    def setUp(self) -> None:
+        self.client.force_login(person("change_memoryflush"))
+        self.failed, self.done = (
+            MemoryFlush.objects.create(
+                session=make_session(), honcho_session_key=f"key {state}", reason="idle", state=state, attempts=3
+            )
+            for state in ("failed", "done")
+        )
+
+    def test_one_that_was_given_up_is_tried_again_and_noted(self) -> None:
+        rows = [self.failed.pk, self.done.pk]
+        response = self.client.post(
+            f"{FLUSHES}?state__exact=failed", {"action": "retry", "_selected_action": rows}, follow=True
+        )
+        content = response.content.decode()
+        self.assertIn("1 will be tried again.", content)
+        self.failed.refresh_from_db()
+        self.assertEqual((self.failed.state, self.failed.attempts), ("waiting", 0))
+        self.assertEqual(LogEntry.objects.get().object_id, str(self.failed.pk))
+
+    def test_who_may_only_look_is_offered_nothing(self) -> None:
+        self.client.force_login(person("view_memoryflush"))
+        self.client.post(FLUSHES, {"action": "retry", "_selected_action": [self.failed.pk]})
+        self.failed.refresh_from_db()
+        self.assertEqual(self.failed.state, "failed")

@@ -19,6 +19,7 @@ from .health import Health
 from .honcho import Honcho
 from .mcp import Mcp
 from .media import Media, SpeechToText, TextToSpeech
+from .memory import Memory
 from .model import Model
 from .pipeline import Delivery, Lanes, Listeners, Turns
 from .platforms import Platforms
@@ -58,6 +59,7 @@ class Config(Section):
     sessions: Sessions
     session_reset: SessionReset
     compression: Compression
+    memory: Memory
     privacy: Privacy
     honcho: Honcho
     recall: Recall
