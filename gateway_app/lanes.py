@@ -114,6 +114,7 @@ def putting(*, kind: LaneKind, counts: Mapping[str, int], is_rung: bool = True) 
         f" wake_at = coalesce(excluded.wake_at, {TABLE}.wake_at)"
         f" RETURNING key, id, tail, NOT {FREE.format(now=now)}",
         values,
+        locks=min(counts),
     )
 
 
@@ -154,6 +155,7 @@ def putting_and_claiming(mine: Bid, *, count: int) -> Statement:
         f" lease_until = CASE WHEN {free} THEN excluded.lease_until ELSE {TABLE}.lease_until END"
         " RETURNING id, tail, fence, lease_owner",
         [mine.kind.value, mine.key, count, mine.owner, settings.LANE_LEASE_SECONDS],
+        locks=mine.key,
     )
 
 
@@ -186,6 +188,7 @@ def claiming(mine: Bid) -> Statement:
         f"UPDATE {TABLE} SET lease_owner = %s, lease_until = {clock.later()}, fence = fence + 1"
         f" WHERE kind = %s AND key = %s AND {FREE.format(now=clock.now())} RETURNING id, fence, tail",
         [mine.owner, settings.LANE_LEASE_SECONDS, mine.kind.value, mine.key],
+        locks=mine.key,
     )
 
 
@@ -204,6 +207,7 @@ def holding(claim: Claim) -> Statement:
     return Statement(
         f"UPDATE {TABLE} SET lease_until = {clock.later()} WHERE id = %s AND fence = %s AND {HELD} RETURNING tail",
         [settings.LANE_LEASE_SECONDS, claim.lane_id, claim.fence],
+        locks=claim.key,
     )
 
 
@@ -223,21 +227,23 @@ def hold(claim: Claim) -> None:
 
 
 @contextlib.contextmanager
-def fenced(claim: Claim) -> Iterator[None]:
-    """A transaction that commits a lane's results; it begins with `hold()`, or a trip that begins with `holding()`.
+def fenced(*claims: Claim) -> Iterator[None]:
+    """A transaction that commits lanes' results; it begins with `hold()`, or a trip that begins with `holding()`.
 
-    Only once it has committed is the renewed lease trusted. Raises `LaneLost` also where a trip fails because it
-    collides with what the lane's next holder has written, before its own look at the fence is read.
+    Only once it has committed are the renewed leases trusted. Raises `LaneLost` also where a trip fails because it
+    collides with what a lane's next holder has written, before its own look at the fence is read.
     """
     started = time.monotonic()
     try:
         with transaction.atomic():
             yield
     except IntegrityError:
-        with transaction.atomic():
-            hold(claim)
+        for claim in claims:
+            with transaction.atomic():
+                hold(claim)
         raise
-    claim.trusted_until = _trust(started)
+    for claim in claims:
+        claim.trusted_until = _trust(started)
 
 
 def holding_or_releasing(claim: Claim, *, open_items: Sql) -> Statement:
@@ -253,6 +259,7 @@ def holding_or_releasing(claim: Claim, *, open_items: Sql) -> Statement:
         f" FROM (SELECT NOT EXISTS ({open_items.sql}) AS is_done) look"
         f" WHERE id = %s AND fence = %s AND {HELD} RETURNING tail, lease_owner",
         [claim.tail] * 3 + [settings.LANE_LEASE_SECONDS, *open_items.values, claim.lane_id, claim.fence],
+        locks=claim.key,
     )
 
 

@@ -160,6 +160,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_PREPARE = CONFIG.database.prepare
 DATABASE_THREADS = CONFIG.database.threads
+DATABASE_BATCH = CONFIG.database.batch
 DATABASE_CHECK_SECONDS = CONFIG.database.check_seconds
 DATABASE_STUCK_SECONDS = CONFIG.database.stuck_seconds
 if DATABASES["default"]["ENGINE"].endswith("postgresql") and DATABASE_STUCK_SECONDS:

@@ -25,6 +25,7 @@ from gateway_app.platforms.base import OutgoingPart
 from gateway_app.sealing import seal
 from gateway_app.sessions.key import delivery_key
 from gateway_app.statements import Row, Sql, Statement, Value, execute, insert
+from gateway_app.steps import Road, fenced_step
 
 from .backoff import wait_before
 
@@ -226,7 +227,12 @@ def take_next(claim: Claim, head: Head | None = None) -> Head | None:
         lanes.hold(claim)
 
 
-def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head | None:
+def _claim_of(claim: Claim, head: Head, *, platform_message_id: str) -> Claim:
+    return claim
+
+
+@fenced_step(claim_of=_claim_of)
+def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Road[Head | None]:
     """Commits that the platform took the part, and takes the next; where none waits the lane is released.
 
     Raises `LaneLost`.
@@ -235,17 +241,15 @@ def finish_sent(claim: Claim, head: Head, *, platform_message_id: str) -> Head |
         f"SELECT 1 FROM {TABLE} WHERE lane_id = %s AND state IN ('waiting', 'sending') AND id <> %s",
         [claim.lane_id, head.part.part_id],
     )
-    with lanes.fenced(claim):
-        held, _, taken = execute(
-            lanes.holding_or_releasing(claim, open_items=others),
-            _recording_sent(head, platform_message_id=platform_message_id),
-            taking_head(Sql("%s", [claim.lane_id])),
-        )
-        is_released = lanes.held_or_released(claim, held)
-        following = taken_head(taken)
-        if not is_released and (following is None or is_worn_out(following)):
-            following = take_next(claim, following)
-    metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
+    held, _, taken = yield [
+        lanes.holding_or_releasing(claim, open_items=others),
+        _recording_sent(head, platform_message_id=platform_message_id),
+        taking_head(Sql("%s", [claim.lane_id])),
+    ]
+    is_released = lanes.held_or_released(claim, held)
+    following = taken_head(taken)
+    if not is_released and (following is None or is_worn_out(following)):
+        following = take_next(claim, following)
     return following
 
 

@@ -86,6 +86,7 @@ async def _send(claim: Claim, head: Head, *, http: aiohttp.ClientSession) -> Hea
             _record_failed, claim, head, reason=f"{type(error).__name__} in the adapter", unknown=True
         )
     following = await record_in_database(outbox.finish_sent, claim, head, platform_message_id=message_id)
+    metrics.DELIVERIES.labels(platform=head.platform, outcome="sent").inc()
     if removed:
         await registry.get(head.platform).delete(part, message_id=removed, http=http)
     return following

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway_app import background, clock, lanes, metrics
+from gateway_app import background, clock, lanes
 from gateway_app.agent.usage import Usage
 from gateway_app.commands.base import Effect, Held
 from gateway_app.delivery import outbox
@@ -16,11 +16,12 @@ from gateway_app.models import InboundMessage, MediaFile, Session, TranscriptMes
 from gateway_app.models.inbox import InboundState
 from gateway_app.models.turn import StopReason, TurnState
 from gateway_app.sessions import tokens
-from gateway_app.statements import Statement, execute, insert
+from gateway_app.statements import Statement, insert
+from gateway_app.steps import Road, fenced_step
 from honcho_app import ledger
 
 from . import journal
-from .opening import OpenTurn, open_messages, open_next
+from .opening import OpenTurn, open_messages, opening_next
 
 INBOX = InboundMessage._meta.db_table
 SESSION = Session._meta.db_table
@@ -80,28 +81,31 @@ class Closed:
     """The turn's Honcho lane is to be rung for."""
 
 
-def close(turn: OpenTurn, outcome: Outcome) -> Closed:
+def _claim_of(turn: OpenTurn, outcome: Outcome) -> Claim:
+    return turn.claim
+
+
+@fenced_step(claim_of=_claim_of)
+def close(turn: OpenTurn, outcome: Outcome) -> Road[Closed]:
     """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
-    with lanes.fenced(turn.claim):
-        reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
-        posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
-        writing = ledger.writing(turn, outcome)
-        held, *rest = execute(
-            lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
-            *posting.statements,
-            *_writing_transcript(turn, outcome),
-            *_journaling(turn, outcome),
-            *writing.statements,
-            *_finishing(turn, outcome),
-        )
-        is_released = lanes.held_or_released(turn.claim, held)
-        if outcome.state is not TurnState.STOPPED and (StopReason.STOPPED,) in rest[-2]:
-            raise StopAsked(StopReason.STOPPED)  # the person knows that it was
-        delivery, head = posting.outcome(rest[: len(posting.statements)])
-        is_interrupted = outcome.state is TurnState.STOPPED and turn.stop is StopReason.INTERRUPTED
-        interrupts = turn.interrupts + 1 if is_interrupted else 0
-        following = None if is_released else open_next(turn.claim, interrupts=interrupts)
-    metrics.TURNS.labels(outcome=outcome.state.value).inc()
+    reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
+    posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
+    writing = ledger.writing(turn, outcome)
+    held, *rest = yield [
+        lanes.holding_or_releasing(turn.claim, open_items=open_messages(turn.claim, besides=turn.turn_id)),
+        *posting.statements,
+        *_writing_transcript(turn, outcome),
+        *_journaling(turn, outcome),
+        *writing.statements,
+        *_finishing(turn, outcome),
+    ]
+    is_released = lanes.held_or_released(turn.claim, held)
+    if outcome.state is not TurnState.STOPPED and (StopReason.STOPPED,) in rest[-2]:
+        raise StopAsked(StopReason.STOPPED)  # the person knows that it was
+    delivery, head = posting.outcome(rest[: len(posting.statements)])
+    is_interrupted = outcome.state is TurnState.STOPPED and turn.stop is StopReason.INTERRUPTED
+    interrupts = turn.interrupts + 1 if is_interrupted else 0
+    following = None if is_released else (yield from opening_next(turn.claim, interrupts=interrupts))
     return Closed(delivery, head, following, is_for_honcho=writing.is_rung)
 
 

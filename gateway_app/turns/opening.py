@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
-
 from gateway_app import clock, lanes
 from gateway_app.agent import prompt, window
 from gateway_app.agent.asking import Answers
@@ -28,6 +26,7 @@ from gateway_app.sessions.overrides import Overrides
 from gateway_app.sessions.routing import OpenSession, context_of, opened_sessions, reading_sessions
 from gateway_app.sessions.source import SessionContext, SessionSource
 from gateway_app.statements import Row, Sql, Statement, execute, insert
+from gateway_app.steps import Road, step
 from honcho_app import recall
 
 from . import journal, resuming
@@ -108,28 +107,31 @@ class OpenTurn:
         return reason is StopReason.STOPPED or self.invocation is None
 
 
-def claim_and_open(*, session_key: str) -> OpenTurn | None:
+@step
+def claim_and_open(*, session_key: str) -> Road[OpenTurn | None]:
     """Claims the session's lane and opens its next turn.
 
     Nothing where another worker has it, nothing waits, or its turn waits for an answer.
     """
     mine = lanes.bid(kind=LaneKind.TURNS, key=session_key)
-    with transaction.atomic():
-        won, found, sessions = execute(
-            lanes.claiming(mine), _reading_open_messages(lanes.lane_of(mine)), _reading_session(session_key)
-        )
-        claim = lanes.claimed(mine, won)
-        return _open(claim, found, sessions) if claim else None
+    won, found, sessions = yield [
+        lanes.claiming(mine),
+        _reading_open_messages(lanes.lane_of(mine)),
+        _reading_session(session_key),
+    ]
+    claim = lanes.claimed(mine, won)
+    return (yield from _open(claim, found, sessions)) if claim else None
 
 
-def open_next(claim: Claim, *, interrupts: int = 0) -> OpenTurn | None:
+def opening_next(claim: Claim, *, interrupts: int = 0) -> Road[OpenTurn | None]:
     """The next turn of a lane that the caller holds; where nothing waits the lane is released.
 
     `interrupts` is how many turns right before it were interrupted. Must run in a transaction in which the lane was
     claimed or held.
     """
     lane = Sql("%s", [claim.lane_id])
-    return _open(claim, *execute(_reading_open_messages(lane), _reading_session(claim.key)), interrupts=interrupts)
+    found, sessions = yield [_reading_open_messages(lane), _reading_session(claim.key)]
+    return (yield from _open(claim, found, sessions, interrupts=interrupts))
 
 
 def _reading_session(key: str) -> Statement:
@@ -153,7 +155,7 @@ def _reading_open_messages(lane: Sql) -> Statement:
     )
 
 
-def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: int = 0) -> OpenTurn | None:
+def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: int = 0) -> Road[OpenTurn | None]:
     if not found:
         lanes.release(claim)  # the lane's row is locked, so nothing can have been put in since
         return None
@@ -166,7 +168,7 @@ def _open(claim: Claim, found: list[Row], sessions: list[Row], *, interrupts: in
     taken = collected(waiting)
     if not taken[0].invocation:
         session = _refreshed(claim, session, first=taken[0])
-    return _start(claim, waiting=taken, session=session, interrupts=interrupts)
+    return (yield from _start(claim, waiting=taken, session=session, interrupts=interrupts))
 
 
 def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSession:
@@ -176,10 +178,10 @@ def _refreshed(claim: Claim, session: OpenSession, *, first: Waiting) -> OpenSes
     return expiry.refresh(claim, session, platform=first.source.platform, chat_type=kind, at=at) if at else session
 
 
-def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> OpenTurn:
+def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interrupts: int) -> Road[OpenTurn]:
     pinned = Pinned(session.prompt, session.prompt_hash)
     prompted = pinned if waiting[0].invocation else _prompt(waiting[-1].source, pinned, session.overrides)
-    started, _, transcript, *_ = execute(
+    started, _, transcript, *_ = yield [
         insert(
             Turn,
             columns=("session_id", "lane_id", "state", "attempts", "interrupts"),
@@ -194,7 +196,7 @@ def _start(claim: Claim, *, waiting: list[Waiting], session: OpenSession, interr
         ),
         history.reading(session_pk=session.pk, inherited=session.inherited, compressed=session.compressed),
         *([_pinning(session, prompted)] if prompted is not pinned else []),
-    )
+    ]
     turn = _opened(
         claim,
         turn_id=started[0][0],

@@ -160,6 +160,7 @@ async def _run(turn: OpenTurn, *, http: aiohttp.ClientSession) -> Closed:
         log.exception("Turn %s of session %s failed (attempt %s).", turn.turn_id, turn.claim.key, turn.attempts)
         await _hand_back(turn, wait=float(2**turn.attempts))
         return Closed(None, None, None)
+    metrics.TURNS.labels(outcome=outcome.state.value).inc()
     metrics.TURN_SECONDS.observe(time.monotonic() - started)
     if isinstance(outcome, Outcome):
         recall.prefetch(turn)

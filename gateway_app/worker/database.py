@@ -7,7 +7,6 @@ The threads keep their connections. On SQLite there is one thread, since there i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import logging
@@ -16,11 +15,15 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from celery import signals
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, InternalError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from .gathering import OUT_OF_REACH, Gathering, Shareable, Waiting, run
+
+__all__ = ["OUT_OF_REACH", "check_connections", "close_database_threads", "in_database", "record_in_database"]
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +35,18 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     """Runs `function` in a database thread, in a copy of the caller's contextvars, and returns its result.
 
     One call is one visit: a function that makes several statements one step opens its own transaction.
-    Cancelling the caller does not stop a function that has started; its transaction ends as it would have.
+    Calls of a `Shareable` that wait share a visit, outside of any contextvars. Cancelling the caller does not stop a
+    function that has started; its transaction ends as it would have.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    call = functools.partial(contextvars.copy_context().run, _visit, functools.partial(function, *args, **kwargs))
-    _threads.put(Visit(call, future, loop))
+    if isinstance(function, Shareable):
+        _threads.gathering(function).add(Waiting(functools.partial(function, *args, **kwargs), future, loop))
+    else:
+        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        _threads.put(functools.partial(run, Waiting(call, future, loop)))
     return await future
 
-
-OUT_OF_REACH = (OperationalError, InterfaceError, InternalError)
-"""What a database raises that is away, full, read-only or shutting down; it says nothing about the statement."""
 
 RECORD_TRIES = 6
 """How often `record_in_database()` tries. What it records has happened and cannot be had again for free."""
@@ -88,20 +92,8 @@ def check_connections() -> None:
 _visited = threading.local()
 
 
-def _visit(function: Callable[[], T]) -> T:
-    check_connections()
-    try:
-        return function()
-    finally:
-        check_connections()
-
-
-class Visit(NamedTuple):
-    """A call for a database thread, and where its result is awaited."""
-
-    call: Callable[[], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+Job = Callable[[], None]
+"""What a database thread does next; it raises nothing."""
 
 
 class _Threads:
@@ -116,10 +108,16 @@ class _Threads:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[Visit | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._running: list[threading.Thread] = []
+        self._gatherings: dict[Shareable, Gathering] = {}
 
-    def put(self, visit: Visit) -> None:
+    def gathering(self, function: Shareable) -> Gathering:
+        """Where the calls of a function wait for each other."""
+        found = self._gatherings.get(function)
+        return found or self._gatherings.setdefault(function, Gathering(function, enqueue=self.put))
+
+    def put(self, job: Job) -> None:
         with self._lock:
             if not self._running:
                 size = 1 if connections[DEFAULT_DB_ALIAS].vendor == "sqlite" else settings.DATABASE_THREADS
@@ -128,7 +126,7 @@ class _Threads:
                     thread = threading.Thread(target=_work, args=[self._queue], name=f"database-{number}", daemon=True)
                     thread.start()
                     self._running.append(thread)
-            self._queue.put(visit)
+            self._queue.put(job)
 
     def close(self) -> None:
         with self._lock:
@@ -140,29 +138,13 @@ class _Threads:
             thread.join()
 
 
-def _work(queue: SimpleQueue[Visit | None]) -> None:
-    while (visit := queue.get()) is not None:
-        result, error = None, None
-        try:
-            if not visit.future.cancelled():
-                result = visit.call()
-        except BaseException as failure:
-            error = failure
-        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            visit.loop.call_soon_threadsafe(_settle, visit.future, result, error)
-        del visit, result, error
+def _work(queue: SimpleQueue[Job | None]) -> None:
+    while (job := queue.get()) is not None:
+        check_connections()
+        job()
+        del job
+        check_connections()
     connections.close_all()
-
-
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError(f"the function raised {error!r}, which no coroutine may"))
-    else:
-        future.set_exception(error)
 
 
 _threads = _Threads()

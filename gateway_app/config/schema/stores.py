@@ -18,6 +18,8 @@ class Database(Section):
     server connection between transactions, such as PgBouncer in transaction mode."""
     threads: Whole = setting("HERMES_DATABASE_THREADS", 2, least=1, most=64)
     """Threads (and so connections) per worker process for database work. SQLite always gets one: it has one writer."""
+    batch: Whole = setting("HERMES_DATABASE_BATCH", 16, least=1, most=200)
+    """Steps of as many turns share a transaction where they wait for the database at the same moment. 1: none do."""
     check_seconds: Number = setting("HERMES_DATABASE_CHECK_SECONDS", 5)
     """A connection idle for longer is asked whether it still lives before its next use; a busy one costs no such
     query."""

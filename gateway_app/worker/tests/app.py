@@ -19,6 +19,7 @@ settings.configure(
     CANCEL_GRACE_SECONDS=1.0,
     DATABASE_CHECK_SECONDS=5.0,
     DATABASE_THREADS=2,
+    DATABASE_BATCH=16,
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
 )
 
