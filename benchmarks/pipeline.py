@@ -152,6 +152,7 @@ def in_flight(fleet: Fleet, report: Report, *, chats: int) -> None:
     run = measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1, "again": True})
     memory = fleet.memory_mb()
     found = call(stats)
+    print({k: round(v, 2) for k, v in sorted(run["cpu"].items())}, flush=True)
     call(script, {"default": {"delay": 0}})
     assert found["calls"] - before == chats
     report.say(
@@ -161,12 +162,13 @@ def in_flight(fleet: Fleet, report: Report, *, chats: int) -> None:
         "All chats, which have written before, write at once; the model takes 2 s.",
     )
     report.table(
-        head=["answered", "most at once", "p50 s", "p95 s", "p99 s", "workers' MB"],
+        head=["answered", "most at once", "p50 s", "p95 s", "p99 s", "CPU ms a message", "workers' MB"],
         rows=[
             [
                 run["answered"],
                 found["max_in_flight"],
                 *[f"{percentile(run['latencies'], share) / 1000:.1f}" for share in (0.5, 0.95, 0.99)],
+                f"{ours(run['cpu']):.1f}",
                 ", ".join(f"{memory[role]:.0f}" for role in sorted(memory) if role.startswith("worker")),
             ]
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -74,6 +74,7 @@ class Config(Section):
     streaming: Streaming
     fleet: Fleet
     health: Health
+    _mask_wrapped: ClassVar[bool] = True  # Django's settings ask each value for it; pydantic would search long
     origins: Mapping[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     stamps: tuple[tuple[int, int, int] | None, ...] = ()
