@@ -32,17 +32,17 @@ class Step(Shareable, Generic[P, T]):
 
     def __init__(self, road: Callable[P, Road[T]], *, claim_of: Callable[P, Claim] | None = None) -> None:
         functools.update_wrapper(self, road)
-        self._road = road
+        self.road = road
         self._claim_of = claim_of
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._transaction([self._claim_of(*args, **kwargs)] if self._claim_of else []):
-            return walk(self._road(*args, **kwargs))
+            return walk(self.road(*args, **kwargs))
 
     def together(self, calls: Sequence[functools.partial[T]]) -> list[T]:
         claims = [self._claim_of(*call.args, **call.keywords) for call in calls] if self._claim_of else []
         with self._transaction(claims):
-            return walk_together([self._road(*call.args, **call.keywords) for call in calls])
+            return walk_together([self.road(*call.args, **call.keywords) for call in calls])
 
     @staticmethod
     def _transaction(claims: Sequence[Claim]) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from django.test import SimpleTestCase, override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_app import inbox
+from gateway_app import inbox, steps
 from gateway_app.agent import persona, prompt
 from gateway_app.agent.prompt import Pinned
 from gateway_app.config.errors import Wrong
@@ -64,7 +64,7 @@ class PinnedTests(PromptCase):
     def test_opening_a_turn_reads_it_in_the_same_trips(self) -> None:
         def count_trips() -> int:
             pipeline.accept("hello")
-            with mock.patch.object(opening, "execute", wraps=opening.execute) as execute:
+            with mock.patch.object(steps, "execute", wraps=steps.execute) as execute:
                 turn = opening.claim_and_open(session_key=pipeline.context().session_key)
             assert turn
             runner.close(turn, runner.Outcome(state=runner.TurnState.DONE, reply="done"))

@@ -90,7 +90,10 @@ class Ringer:
         self._thread: ThreadPoolExecutor | None = None
 
     def ring(self, contexts: Iterable[SessionContext], *, chats: Iterable[str] = ()) -> None:
-        """`chats` are delivery lanes. Returns at once; what comes within PAUSE_SECONDS after a ring shares the next. Must be called on the event loop."""
+        """`chats` are delivery lanes. Returns at once; what comes within PAUSE_SECONDS of a ring shares the next.
+
+        Must be called on the event loop.
+        """
         for context in contexts:
             if len(self._waiting) < MOST_RINGS:
                 self._waiting[context.session_key] = context

@@ -79,20 +79,19 @@ def _lease() -> None:
 
 
 def _transaction() -> None:
-    from gateway_app import lanes
-    from gateway_app.turns import closing
+    from gateway_app import lanes, steps
 
     @contextlib.contextmanager
-    def in_pieces(claim: Any) -> Iterator[None]:
+    def in_pieces(*claims: Any) -> Iterator[None]:
         yield
 
-    execute = closing.execute
+    execute = steps.execute
 
     def execute_in_pieces(*statements: Any) -> list[Any]:
         return [execute(statement)[0] for statement in statements]
 
-    lanes.fenced = in_pieces
-    closing.execute = execute_in_pieces
+    lanes.fenced = steps.fenced = in_pieces
+    steps.execute = execute_in_pieces
 
 
 def _heartbeat() -> None:

@@ -7,15 +7,20 @@ in whichever process comes first, and `pass` lets some go by.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from gateway_app.statements import Row
+from gateway_app.steps import Road
+from gateway_app.worker.gathering import Shareable
 
 ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
@@ -36,7 +41,7 @@ POINTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "step journaled": ("after", "gateway_app.turns.journal", "record"),
         "command answered": ("after", "gateway_app.turns.runner", "run_command"),
         "reply in hand": ("before", "gateway_app.turns.runner", "close"),
-        "turn half written": ("between", "gateway_app.turns.closing", "execute"),
+        "turn half written": ("between", "gateway_app.turns.closing", "close"),
         "turn written, not committed": ("after", "gateway_app.delivery.outbox", "Posting.outcome"),
         "turn committed": ("after", "gateway_app.turns.runner", "close"),
         "about to send": ("before", "gateway_app.platforms.telegram.adapter", "Adapter.send"),
@@ -48,7 +53,7 @@ POINTS: dict[str, dict[str, tuple[str, str, str]]] = {
 }
 """By kind of process: when it springs, and the function, under the very name by which its callers reach it.
 
-`found` is after a call that found something to do, `between` before the last two statements of a transaction.
+`found` is after a call that found something to do, `between` before the last two statements of a step's trip.
 """
 
 
@@ -59,8 +64,67 @@ def wrap(*, kind: str, folder: Path) -> None:
         *outer, name = path.split(".")
         for attribute in outer:
             owner = getattr(owner, attribute)
-        found = _wrapped(getattr(owner, name), when=when, folder=folder / "traps" / kind / point)
-        setattr(owner, name, found)
+        function, traps = getattr(owner, name), folder / "traps" / kind / point
+        if when == "between":
+            function.road = _in_two(function.road, folder=traps)
+        elif isinstance(function, Shareable):
+            setattr(owner, name, Trapped(function, when=when, folder=traps))
+        else:
+            setattr(owner, name, _wrapped(function, when=when, folder=traps))
+
+
+class Trapped(Shareable):
+    """A function for the database whose calls go on sharing transactions; each of them comes to the point."""
+
+    def __init__(self, function: Shareable, *, when: str, folder: Path) -> None:
+        self._function = function
+        self._is_before = when == "before"
+        self._comes = functools.partial(_spring, folder)
+        self._is_there: Callable[[Any], bool] = _is_something if when == "found" else lambda result: True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._trapped(lambda: [self._function(*args, **kwargs)], count=1)[0]
+
+    def together(self, calls: Sequence[functools.partial[Any]]) -> list[Any]:
+        return self._trapped(lambda: self._function.together(calls), count=len(calls))
+
+    def _trapped(self, work: Callable[[], list[Any]], *, count: int) -> list[Any]:
+        if self._is_before:
+            for _ in range(count):
+                self._comes()
+        found = work()
+        if not self._is_before:
+            for _ in filter(self._is_there, found):
+                self._comes()
+        return found
+
+
+def _is_something(result: Any) -> bool:
+    return result not in (None, (None, None))
+
+
+def _in_two(road: Callable[..., Road[Any]], *, folder: Path) -> Callable[..., Road[Any]]:
+    """The road with each of its trips in two, while there are traps."""
+
+    @functools.wraps(road)
+    def halved(*args: Any, **kwargs: Any) -> Road[Any]:
+        whole = road(*args, **kwargs)
+        rows: list[list[Row]] = []
+        with contextlib.closing(whole):
+            try:
+                statements = next(whole)
+                while True:
+                    if folder.exists():
+                        rows = yield statements[:-2]
+                        _spring(folder)
+                        rows = rows + (yield statements[-2:])
+                    else:
+                        rows = yield statements
+                    statements = whole.send(rows)
+            except StopIteration as end:
+                return end.value
+
+    return halved
 
 
 def _wrapped(function: Callable[..., Any], *, when: str, folder: Path) -> Callable[..., Any]:
@@ -78,24 +142,15 @@ def _wrapped(function: Callable[..., Any], *, when: str, folder: Path) -> Callab
 
         return coroutine
 
-    @functools.wraps(function)
-    def in_two(*statements: Any) -> Any:
-        if not folder.exists():
-            return function(*statements)
-        first = function(*statements[:-2])
-        spring()
-        return first + function(*statements[-2:])
-
-    @functools.wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
             spring()
         result = function(*args, **kwargs)
-        if when == "after" or (when == "found" and result not in (None, (None, None))):
+        if when == "after" or (when == "found" and _is_something(result)):
             spring()
         return result
 
-    return in_two if when == "between" else plain
+    return plain
 
 
 def _spring(folder: Path) -> None:
