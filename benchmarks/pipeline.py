@@ -152,7 +152,6 @@ def in_flight(fleet: Fleet, report: Report, *, chats: int) -> None:
     run = measure(fleet, {"chats": chats, "seconds": 0.5, "each": 1, "again": True})
     memory = fleet.memory_mb()
     found = call(stats)
-    print({k: round(v, 2) for k, v in sorted(run["cpu"].items())}, flush=True)
     call(script, {"default": {"delay": 0}})
     assert found["calls"] - before == chats
     report.say(

@@ -43,7 +43,7 @@ async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     if isinstance(function, Shareable):
         _threads.gathering(function).add(Waiting(functools.partial(function, *args, **kwargs), future, loop))
     else:
-        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        call = functools.partial(contextvars.copy_context().run, _visit, functools.partial(function, *args, **kwargs))
         _threads.put(functools.partial(run, Waiting(call, future, loop)))
     return await future
 
@@ -92,6 +92,14 @@ def check_connections() -> None:
 _visited = threading.local()
 
 
+def _visit(function: Callable[[], T]) -> T:
+    check_connections()
+    try:
+        return function()
+    finally:
+        check_connections()
+
+
 Job = Callable[[], None]
 """What a database thread does next; it raises nothing."""
 
@@ -115,7 +123,7 @@ class _Threads:
     def gathering(self, function: Shareable) -> Gathering:
         """Where the calls of a function wait for each other."""
         found = self._gatherings.get(function)
-        return found or self._gatherings.setdefault(function, Gathering(function, enqueue=self.put))
+        return found or self._gatherings.setdefault(function, Gathering(function, enqueue=self.put, visit=_visit))
 
     def put(self, job: Job) -> None:
         with self._lock:
@@ -140,10 +148,8 @@ class _Threads:
 
 def _work(queue: SimpleQueue[Job | None]) -> None:
     while (job := queue.get()) is not None:
-        check_connections()
         job()
         del job
-        check_connections()
     connections.close_all()
 
 

@@ -25,6 +25,11 @@ OUT_OF_REACH = (OperationalError, InterfaceError, InternalError)
 """What a database raises that is away, full, read-only or shutting down; it says nothing about the statement."""
 
 
+Outcome = tuple[Any, BaseException | None]
+"""A result, or what was raised."""
+Outcomes = list[Outcome]
+
+
 class Shareable(ABC):
     """A function for the database of which several calls can share a transaction."""
 
@@ -46,11 +51,21 @@ class Waiting(NamedTuple):
 
 
 class Gathering:
-    """The calls of one function that wait in this process. `enqueue` has a thread of the database do something."""
+    """The calls of one function that wait in this process.
 
-    def __init__(self, function: Shareable, *, enqueue: Callable[[Callable[[], None]], None]) -> None:
+    `enqueue` has a thread of the database do something, and `visit` does it there, with a connection that works.
+    """
+
+    def __init__(
+        self,
+        function: Shareable,
+        *,
+        enqueue: Callable[[Callable[[], None]], None],
+        visit: Callable[[Callable[[], Outcomes]], Outcomes],
+    ) -> None:
         self._function = function
         self._enqueue = enqueue
+        self._visit = visit
         self._lock = threading.Lock()
         self._waiting: deque[Waiting] = deque()
         self._is_running = False
@@ -67,16 +82,16 @@ class Gathering:
         with self._lock:
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), settings.DATABASE_BATCH))]
         asked = [waiting for waiting in taken if not waiting.future.cancelled()]
-        try:
-            for waiting, outcome in zip(asked, self._outcomes([waiting.call for waiting in asked]), strict=True):
-                settle(waiting, *outcome)
-        finally:
-            with self._lock:
-                self._is_running = bool(self._waiting)
-            if self._is_running:
-                self._enqueue(self._run)  # behind what else waits for a thread
+        calls = [waiting.call for waiting in asked]
+        outcomes, error = _outcome(functools.partial(self._visit, functools.partial(self._outcomes, calls)))
+        for waiting, outcome in zip(asked, outcomes or [(None, error)] * len(asked), strict=True):
+            settle(waiting, *outcome)
+        with self._lock:
+            self._is_running = goes_on = bool(self._waiting)
+        if goes_on:
+            self._enqueue(self._run)  # behind what else waits for a thread
 
-    def _outcomes(self, calls: list[functools.partial[Any]]) -> list[tuple[Any, BaseException | None]]:
+    def _outcomes(self, calls: list[functools.partial[Any]]) -> Outcomes:
         """The result of each call, or what it raised."""
         if len(calls) > 1:
             try:
@@ -84,7 +99,7 @@ class Gathering:
             except Exception as error:
                 # Nothing of it was written. Mostly one of them has lost its lane; by itself each gets its own answer.
                 log.debug("%d calls of %s could not share a transaction (%r).", len(calls), self._function, error)
-        outcomes: list[tuple[Any, BaseException | None]] = []
+        outcomes: Outcomes = []
         for call in calls:
             outcome = _outcome(call)
             outcomes.append(outcome)
@@ -93,7 +108,7 @@ class Gathering:
         return outcomes
 
 
-def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _outcome(call: Callable[[], Any]) -> Outcome:
     try:
         return call(), None
     except BaseException as error:
