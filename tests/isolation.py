@@ -34,12 +34,14 @@ SERVED = (0, OTHER_DM)
 RUNS = 100
 """Of which each has people and chats of its own, for which the server is."""
 MARK = re.compile(r"mark(\d+)x(\d)x(\d)end")
+FACT = re.compile(r"fact(\d+)x(\d)x(\d)end")
+"""The same in long-term memory, of which a person has everything of theirs in their direct messages."""
 SESSION_ID = re.compile(r"\d{8}_\d{6}_[0-9a-f]{8}")
 ASKED_FOR = "You have no conversation `"
 """Begins a reply that repeats what somebody asked for, which may be another's title."""
 TALK = (
     "say", "note", "note here", "notes", "notes here", "do", "to do", "search", "search for theirs", "read on",
-    "ask the server", "send to them",
+    "ask the server", "send to them", "conclude", "conclusions", "recall", "look up",
 )  # fmt: skip
 COMMANDS = (
     "new", "title", "sessions", "resume by id", "resume by title", "resume by number", "branch", "undo", "redo",
@@ -210,9 +212,12 @@ class World:
         for writer in self.marks(seen):
             if not any(may_see(reader, writer) for reader in readers):
                 raise Crossed(f"{what} saw what {self.name(writer)} said")
+        for writer in self.marks(seen, FACT):
+            if not any(may_see(reader, writer) or may_recall(reader, writer) for reader in readers):
+                raise Crossed(f"{what} saw what was concluded of {self.name(writer)}")
 
-    def marks(self, seen: str) -> Iterator[Who]:
-        for number, person, place in MARK.findall(seen):
+    def marks(self, seen: str, kind: re.Pattern[str] = MARK) -> Iterator[Who]:
+        for number, person, place in kind.findall(seen):
             if int(number) != self.number:
                 raise Crossed("somebody saw what was said in another run")
             yield int(person), int(place)
@@ -272,6 +277,14 @@ class World:
             case "read on":
                 newest = ToolOutput.objects.order_by("-id").values_list("reference", flat=True).first()
                 return "tool_output", {"reference": newest or "none", "session_id": "any"}
+            case "conclude":
+                return "honcho_conclude", {"conclusion": f"common fact{mark.removeprefix('mark')}"}
+            case "conclusions":
+                return "honcho_conclude", {"list": True}
+            case "recall":
+                return "honcho_context", {"query": "common"}
+            case "look up":
+                return "honcho_search", {"query": "common"}
             case "send to them":
                 theirs = self.place((1 - who[0], DM))["chat_id"]
                 return "send_message", {"target": f"recording:{theirs}", "message": f"for you {mark}"}
@@ -285,3 +298,8 @@ def may_see(reader: Who, writer: Who) -> bool:
     if reader[0] != writer[0]:
         return False
     return reader[1] in (DM, OTHER_DM) or reader == writer
+
+
+def may_recall(reader: Who, writer: Who) -> bool:
+    """In a direct message a person has what was concluded of them anywhere."""
+    return reader[0] == writer[0] and reader[1] in (DM, OTHER_DM)

@@ -42,8 +42,12 @@ from gateway_app.turns import journal, opening, steering
 from gateway_app.turns.journal import Step
 from gateway_app.turns.waiting import Waiting
 from gateway_app.worker.database import close_database_threads
+from honcho_app import client as honcho
+from honcho_app import manager, managers
+from honcho_app import opening as opened
 from tests.configuration import configured
 from tests.isolation import COMMANDS, DM, GROUP, RUNS, SERVED, TALK, THREAD, Crossed, Who, Workers, World, place_of
+from tests.peers.honcho import HonchoPeer
 from tests.pipeline_case import PipelineTestCase
 
 WORK = "work"
@@ -61,7 +65,14 @@ class IsolationCase(PipelineTestCase):
         server = {"command": sys.executable, "args": [str(PEERS / "mcp_misfit.py")], "platforms": chats}
         known = (*mcp_schema.PLATFORMS, self.platform.name)
         self.enterContext(mock.patch.object(mcp_schema, "PLATFORMS", known))
-        self.enterContext(configured(mcp={"servers": {"misfit": server}}))
+        self.memory = self.enterContext(HonchoPeer())
+        for forget in (managers.shut_down_all, opened.forget_opened, honcho.close):
+            forget()
+            self.addCleanup(forget)
+        limits = {"read_timeout_seconds": 30, "write_timeout_seconds": 30}
+        self.enterContext(
+            configured(mcp={"servers": {"misfit": server}}, honcho={"base_url": self.memory.url, **limits})
+        )
         self.enterContext(mock.patch.object(pool, "FIRST_WAIT_SECONDS", START_SECONDS))
         self.workers = Workers()
         self.addCleanup(close_database_threads)
@@ -187,6 +198,10 @@ def everybodys_chats(context: Any) -> list[targets.Target]:
     return [targets.Target(name=targets._name(place), kind="", title="", place=place) for place in places]
 
 
+def one_peer(who: Any, config: Any) -> str:
+    return "everybody"
+
+
 READING, READING_OPEN = history.reading, opening._reading_open_messages
 
 
@@ -215,6 +230,9 @@ FILTERS = (
     Filter(opening, "_reading_open_messages", everybodys_waiting, [((0, THREAD), "say"), (ANN, "say")]),
     Filter(steering, "to_steer", everybodys_joining, [((0, GROUP), "to do"), [((0, GROUP), "say"), (ANN, "steer")]]),
     Filter(targets, "permitted", everybodys_chats, [(BOB, "say"), WORK, (ANN, "send to them")]),
+    Filter(manager, "peer_name", one_peer, [(BOB, "conclude"), WORK, (ANN, "conclusions")]),
+    Filter(manager, "is_private", lambda context: True, [(ANN, "conclude"), WORK, ((0, GROUP), "conclusions")]),
+    Filter(manager, "is_private", lambda context: True, [(ANN, "conclude"), WORK, ((0, GROUP), "recall")]),
     Filter(pool, "is_offered", lambda server, context: True, [(SERVED, "say"), WORK, (ANN, "ask the server")]),
 )
 
@@ -245,8 +263,10 @@ class FilterTests(IsolationCase):
         for number, missing in enumerate(FILTERS):
             with self.subTest(number=number, filter=f"{missing.owner.__name__}.{missing.name}"):
                 self.play(missing.deeds)
+                managers.shut_down_all()
                 with mock.patch.object(missing.owner, missing.name, missing.without), self.assertRaises(AssertionError):
                     self.play(missing.deeds)
+            managers.shut_down_all()
             # What a run that failed has left, the next one must not find.
             InboundMessage.objects.exclude(state="done").update(state="done", turn=None)
             Turn.objects.filter(state="running").update(state="done")

@@ -21,7 +21,7 @@ from .setting import Section, facts_of
 FILE_SUFFIX = "_FILE"
 """After a secret's variable: names a file that holds it."""
 NO_KEY = "-"
-FOREIGN_PREFIXES = ("HERMES_", "GATEWAY_", *(f"{name.upper()}_" for name in PLATFORMS))
+FOREIGN_PREFIXES = ("HERMES_", "GATEWAY_", "HONCHO_", *(f"{name.upper()}_" for name in PLATFORMS))
 """Variables that begin so are meant for the gateway: one that it does not know is a mistake."""
 PLATFORM_DEFAULTS: dict[str, Any] = {
     # The account that the first start makes: whoever has it can change everything else too.

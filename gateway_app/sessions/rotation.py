@@ -6,6 +6,7 @@ rotates the same session. Nothing is deleted: a session that has ended keeps its
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from gateway_app.lanes import Claim
 from gateway_app.models import MemoryFlush, Session, Turn
 from gateway_app.models.session import EndReason
 from gateway_app.models.turn import OPEN_TURN_STATES
+from honcho_app import managers
 
 from . import lineage
 from .lineage import Part
@@ -93,5 +95,9 @@ def _end(claim: Claim, *, session: Session, reason: EndReason, by: str, turn_id:
     flush = MemoryFlush(session=session, honcho_session_key=session.session_key, reason=reason)
     # Ignored where the session was ended before and that flush waits, still: it covers both.
     MemoryFlush.objects.bulk_create([flush], ignore_conflicts=True)
+    # The other workers let theirs go when they see the key's next session.
+    transaction.on_commit(
+        functools.partial(managers.shut_down, session.session_key, session_id=session.session_id), robust=True
+    )
     if by != CLOCK:  # who ended it goes on talking; what the clock ends comes in masses, and waits for beat
         transaction.on_commit(doorbell.ring_flushes, robust=True)

@@ -7,8 +7,10 @@ from unittest import mock
 
 from gateway_app.agent.tools import registry
 from gateway_app.models import TranscriptMessage
+from gateway_app.sessions.source import SessionContext
 from honcho_app import client, managers, opening
 from honcho_app import context as context_module
+from honcho_app.manager import HonchoSessionManager
 from honcho_app.names import peer_name, session_name
 from tests import pipeline
 from tests.agent_case import calls
@@ -64,6 +66,23 @@ class TurnTests(PipelineTestCase):
             self.assertEqual([(each["content"], each["session_id"]) for each in own], [(f"{user} likes tea", name)])
         # In a worker's turns the globals of the CLI are never set.
         self.assertEqual(seen, [None] * 8)
+
+    def test_a_reset_shuts_the_ended_sessions_manager_down_where_it_is_carried_out(self) -> None:
+        made: list[HonchoSessionManager] = []
+        manager_for = managers.manager_for
+
+        def watched(context: SessionContext) -> HonchoSessionManager | None:
+            if found := manager_for(context):
+                made.append(found)
+            return found
+
+        self.enterContext(mock.patch("gateway_app.turns.runner.manager_for", watched))
+        for text in ("hello", "/new", "hello again"):
+            pipeline.accept(text, user="ann")
+            self.answer("ann")
+        before, after = made
+        self.assertNotEqual(before.session_id, after.session_id)
+        self.assertEqual((before.is_shut_down, after.is_shut_down), (True, False))
 
     def test_where_honcho_is_off_a_turn_has_nothing_of_it(self) -> None:
         with configured(honcho={"base_url": ""}):
