@@ -198,7 +198,7 @@ class PageTests(TestCase):
                 make_turn(state="failed", finished_at=timezone.now())
                 make_inbound(state="dead")
                 Listener.objects.create(platform="telegram", account=str(Listener.objects.count()))
-            with self.assertNumQueries(26):
+            with self.assertNumQueries(27):
                 self.page()
             counts.append(1)
 
