@@ -196,7 +196,7 @@ def forget_there(found: Plan, *, seconds: float) -> list[str]:
     for slot in found.slots:
         _known(functools.partial(_empty, slot))
     until = time.monotonic() + seconds
-    left = [*found.sessions, *found.slots]
+    left: list[There | Slot] = [*found.sessions, *found.slots]
     while left := [each for each in left if _known(functools.partial(_is_left, each))]:
         if time.monotonic() >= until:
             return [str(each) for each in left]
