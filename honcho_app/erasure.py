@@ -201,9 +201,9 @@ def forget_there(found: Plan, *, seconds: float) -> list[str]:
         if time.monotonic() >= until:
             return [str(each) for each in left]
         time.sleep(POLL_SECONDS)
-        for there in left:
-            if isinstance(there, There):  # what was on its way as it was deleted may have made it anew
-                _known(functools.partial(_delete_session, there))
+        for each in left:
+            if isinstance(each, There):  # what was on its way as it was deleted may have made it anew
+                _known(functools.partial(_delete_session, each))
     _forget_recalled(found)  # until now it could be fetched again
     return []
 
