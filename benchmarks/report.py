@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-PARTS = ("pipeline", "access", "interrupts", "agent")
+PARTS = ("pipeline", "access", "interrupts", "agent", "memory")
 """The page's parts in their order, each after a comment with its name."""
 
 
