@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 TABLE = MemoryFlush._meta.db_table
 UNDER_WAY = (FlushState.RUNNING, FlushState.RETRYING)
-CANDIDATES = 20
+CANDIDATES = 5
 """Flushes that are tried where other workers claim them at the same moment."""
 LONGEST_ERROR = 500
 """Characters of an error that are kept."""
@@ -138,8 +138,6 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
         count, newest = own.aggregate(count=Count("pk"), newest=Max("pk")).values()
         _own(attempt).update(last_message=newest or 0)
         context = _context(session, attempt)
-        notes = [(whose.scope.label, found) for whose in _owners(context) if (found := memory.notes(whose))]
-        noted = sum(tokens.estimate(note.text) for _, found in notes for note in found)
         return Material(
             context=context,
             prompt=session.prompt,
@@ -147,8 +145,8 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
             count=count,
             last_message=newest or 0,
             flushed_until=session.flushed_until,
-            history=_history(session, room=room - tokens.estimate(session.prompt) - noted),
-            notes=notes,
+            history=_history(session, room=room - tokens.estimate(session.prompt)),
+            notes=[(whose.scope.label, found) for whose in _owners(context) if (found := memory.notes(whose))],
             steps=journal(attempt),
         )
 
@@ -156,12 +154,6 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
 def context_of(attempt: Attempt) -> SessionContext:
     """The context of the session that is flushed."""
     return _context(Session.objects.get(pk=attempt.session_pk), attempt)
-
-
-def ended_session(attempt: Attempt) -> str:
-    """The id of the session that is flushed; empty where it is open, as one that is flushed ahead of the clock."""
-    found = Session.objects.filter(pk=attempt.session_pk, ended_at__isnull=False).values_list("session_id", flat=True)
-    return next(iter(found), "")
 
 
 def _context(session: Session, attempt: Attempt) -> SessionContext:

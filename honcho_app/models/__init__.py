@@ -2,7 +2,6 @@
 
 from .generation import MemoryGeneration
 from .recall import Recall
-from .upload import MemoryUpload
 from .write import HonchoWrite
 
-__all__ = ["HonchoWrite", "MemoryGeneration", "MemoryUpload", "Recall"]
+__all__ = ["HonchoWrite", "MemoryGeneration", "Recall"]

@@ -74,7 +74,7 @@ class Run:
         self._fleet: Fleet | None = None
 
     def scenarios(self) -> list[Result]:
-        """All in one fleet; one that fails gets the next a new fleet."""
+        """All in one fleet but those that have their own; one that fails gets the next a new fleet."""
         results = []
         for scenario in ALL:
             if self._empty.vendor not in scenario.databases or self._word not in scenario.title.lower():
@@ -90,11 +90,11 @@ class Run:
         for guard in without.ALL:
             if self._empty.vendor not in guard.databases or self._word not in guard.title.lower():
                 continue
-            with self._fleet_of(settings=guard.settings, without=guard.besides) as fleet:
+            settings = {**guard.settings}
+            with self._fleet_of(settings=settings, without=guard.besides, **guard.fleet) as fleet:
                 guarded = guard.run(fleet)
-            with self._fleet_of(
-                settings={**guard.settings, **guard.off}, without=guard.besides + guard.without
-            ) as fleet:
+            settings |= guard.off
+            with self._fleet_of(settings=settings, without=guard.besides + guard.without, **guard.fleet) as fleet:
                 bare = guard.run(fleet)
             holds = not without.faults(guarded) and without.faults(bare) > 0
             self.failures += not holds
@@ -105,9 +105,13 @@ class Run:
     def _prove(self, scenario: Scenario) -> Result | None:
         started = time.monotonic()
         try:
+            if scenario.fleet:
+                self._close()
             if self._fleet is None:
-                self._fleet = self._fleet_of(webs=1).__enter__()
+                self._fleet = self._fleet_of(**(scenario.fleet or {"webs": 1})).__enter__()
             result = prove(scenario, self._fleet)
+            if scenario.fleet:
+                self._close()
         except AssertionError as error:
             self.failures += 1
             print(f"FAILED: {scenario.title}: {error}", flush=True)
@@ -119,7 +123,7 @@ class Run:
 
     def _fleet_of(self, **options: object) -> Fleet:
         database = self._empty.copy(unique_name())
-        return Fleet(database=database, listeners=2, is_cold=self._is_cold, **options)  # type: ignore[arg-type]
+        return Fleet(database=database, **{"listeners": 2, "is_cold": self._is_cold, **options})  # type: ignore[arg-type]
 
     def _close(self) -> None:
         if self._fleet:

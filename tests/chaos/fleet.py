@@ -14,11 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from gateway_app.queues import Queue
 from hermes_site.isolation import OWN_NAMES, OWN_PREFIXES
 from tests.chaos import launch
 from tests.chaos.database import ROOT, Database
 from tests.chaos.points import POINTS
 from tests.chaos.processes import Child, Processes, tail
+from tests.peers.honcho import HonchoPeer
 from tests.peers.model import ModelPeer
 from tests.peers.telegram import TOKEN, TelegramPeer
 from tests.services import ValkeyServer, _free_port
@@ -64,7 +66,8 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "W
 
 
 class Fleet:
-    """`with Fleet(database=…) as fleet:` has it started. `broker`, `model` and `telegram` are servers of its own.
+    """`with Fleet(database=…) as fleet:` has it started. `broker`, `model`, `telegram` and, where it `remembers`,
+    `honcho` are servers of its own.
 
     Where it is not cold its processes are forked, which spares them most of their start.
     """
@@ -80,6 +83,7 @@ class Fleet:
         without: tuple[str, ...] = (),
         settings: Mapping[str, str] | None = None,
         is_cold: bool = False,
+        remembers: bool = False,
         patience: float = PATIENCE,
     ) -> None:
         self.database = database
@@ -89,6 +93,8 @@ class Fleet:
         self.broker = ValkeyServer()
         self.model = ModelPeer(keep=5_000)
         self.telegram = TelegramPeer()
+        self.honcho = HonchoPeer(keep=100_000)
+        self.remembers = remembers
         self.web_port = _free_port()
         self._counts = {"worker": workers, "listener": listeners, "web": webs, "beat": beats}
         self._without = without
@@ -127,6 +133,8 @@ class Fleet:
         self.start_broker()
         self._end.enter_context(self.model)
         self._end.enter_context(self.telegram)
+        if self.remembers:
+            self._end.enter_context(self.honcho)
         self.processes = Processes(folder=ROOT, environment=self.environment(), is_cold=self._is_cold)
         self._end.callback(self.processes.close)
 
@@ -147,7 +155,7 @@ class Fleet:
     def _add(self, kind: str, number: int) -> Child:
         name = f"{kind}-{number}"
         words = {
-            "worker": ("worker", "-P", "custom", "-Q", "turns,delivery,maintenance", "-n", f"{name}@%h", *QUIET),
+            "worker": ("worker", "-P", "custom", "-Q", ",".join(Queue), "-n", f"{name}@%h", *QUIET),
             "beat": ("beat", "-l", "WARNING"),
             "listener": ("listen",),
             "web": ("serve",),
@@ -174,6 +182,7 @@ class Fleet:
             launch.FOLDER: str(self.folder),
             launch.WITHOUT: ",".join(self._without),
             launch.PEOPLE: str(PEOPLE),
+            **({"HONCHO_BASE_URL": self.honcho.url} if self.remembers else {}),
             **self._settings,
         }
 
@@ -227,6 +236,8 @@ class Fleet:
         stats = self.model.stats
         stats.pop("by_text")
         seen = [f"model: {stats}", f"telegram: {self.telegram.stats}", *self._open_rows()]
+        if self.remembers:
+            seen.append(f"honcho: {self.honcho.stats}")
         return "\n".join([*seen, *(tail(child) for child in self.processes.all())])
 
     def _open_rows(self) -> list[str]:
@@ -259,6 +270,7 @@ class Fleet:
         shutil.rmtree(self.folder / "traps", ignore_errors=True)
         self.model.script.set()
         self.telegram.clear_faults()
+        self.honcho.clear_faults()
         self.start_broker()
         for child in self.processes.all():
             if child.is_stopped():

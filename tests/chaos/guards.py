@@ -134,6 +134,25 @@ def _listener_lease() -> None:
     lease.ListenerLease.assert_held = lambda self: None
 
 
+def _memory_context() -> None:
+    """Whose memory it is says the process: the session whose agent was made last."""
+    from gateway_app.turns import runner
+    from honcho_app import context, tools
+
+    manager_for = runner.manager_for
+
+    def set_for_all(of: Any) -> Any:
+        context._session_manager, context._session_key = manager_for(of), of.honcho_session_key
+        return context._session_manager
+
+    def resolve(**_: Any) -> tuple[Any, Any]:
+        return context._session_manager, context._session_key
+
+    runner.manager_for = set_for_all
+    for module in (tools.conclude, tools.context, tools.profile, tools.reasoning, tools.search):
+        module._resolve_session_context = resolve
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     "sweep": _sweep,
     "unique event": _unique_event,
@@ -146,4 +165,5 @@ GUARDS: dict[str, Callable[[], None]] = {
     "mark": _mark,
     "keys": _keys,
     "listener lease": _listener_lease,
+    "memory context": _memory_context,
 }

@@ -25,7 +25,8 @@ and a Telegram server that count what they saw. Leases are two seconds long here
 In each row people write while something is killed (SIGKILL), stopped past its lease and woken (SIGSTOP, SIGCONT),
 emptied, locked or filled up. The tables are counted from what the people were shown.
 
-- *lost*: accepted and never answered. *crossed*: shown to, or given to the model for, somebody else.
+- *lost*: accepted and never answered. *crossed*: shown to, given to the model for, or asked of Honcho about, somebody
+  else.
 - *unknown outcomes*: send attempts that were recorded as begun and never as ended, since the worker that made them died
   or slept. Telegram has no idempotency key, so each is made again, and its text begins with ♻️.
 - *repeated, marked*: how many of those had arrived after all, so that the person saw the text a second time, marked.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.traffic import Tally, Traffic
@@ -21,6 +22,8 @@ class Scenario:
     unknown: int
     """Most send attempts whose outcome may be left unknown: those a killed worker had under way, one for each chat."""
     databases: tuple[str, ...]
+    fleet: Mapping[str, Any] = field(default_factory=dict)
+    """Options of a fleet of its own; empty where it runs in the one that all share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,13 @@ class Result:
 ALL: list[Scenario] = []
 
 
-def scenario(title: str, *, unknown: int = 0, databases: tuple[str, ...] = BOTH) -> Callable[[Run], Run]:
+def scenario(
+    title: str, *, unknown: int = 0, databases: tuple[str, ...] = BOTH, fleet: Mapping[str, Any] | None = None
+) -> Callable[[Run], Run]:
     """Registers a function as a scenario."""
 
     def register(run: Run) -> Run:
-        ALL.append(Scenario(title=title, run=run, unknown=unknown, databases=databases))
+        ALL.append(Scenario(title=title, run=run, unknown=unknown, databases=databases, fleet=fleet or {}))
         return run
 
     return register

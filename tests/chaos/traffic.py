@@ -163,7 +163,7 @@ class Traffic:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the database; `{users}` stands for this traffic's people."""
-        users = ", ".join(["%s"] * len(self.chats))
+        users = ", ".join(["%s"] * len(self.users))
         return self.fleet.database.query(sql.replace("{users}", f"({users})"), *self.users)
 
     def crossed_sessions(self) -> int:

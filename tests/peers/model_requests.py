@@ -20,6 +20,7 @@ MESSAGE_FIELDS = {
 }
 PART_FIELDS = {"text": "text", "image_url": "image_url", "input_audio": "input_audio", "file": "file"}
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+RECALLED = re.compile(r"\s*<memory-context>.*?</memory-context>\s*", re.DOTALL)
 SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -149,10 +150,10 @@ def check_content(message: dict[str, Any], *, param: str) -> None:
 
 
 def last_user_text(request: dict[str, Any]) -> str:
-    """The text of the last user message; empty where there is none."""
+    """The text of the last user message; empty where there is none. What was recalled for it is not what was said."""
     for message in reversed(request["messages"]):
         if message["role"] == "user":
-            return text_of(message["content"])
+            return RECALLED.sub("", text_of(message["content"]))
     return ""
 
 

@@ -35,6 +35,8 @@ class Behaviour:
     """Of `body`."""
     answer: str | None = None
     """`{text}` stands for the last user message."""
+    is_brief: bool = False
+    """Answers a tool's result with the lines of the last user message that called no tool."""
     thought: str = ""
     """What the model thinks before, as servers tell it apart from the answer."""
     tool_calls: tuple[Mapping[str, str], ...] = ()
@@ -154,7 +156,8 @@ def compose(request: dict[str, Any], behaviour: Behaviour, *, text: str) -> tupl
         return "", [tool_call(**call) for call in numbered]
     last = request["messages"][-1]
     if last["role"] == "tool":
-        return f"tool said: {last['content']}", []
+        said = "\n".join(line for line in text.splitlines() if not CALL_LINE.match(line))
+        return said if behaviour.is_brief else f"tool said: {last['content']}", []
     offered = {tool["function"]["name"] for tool in request.get("tools", ())}
     calls = [
         tool_call(name=found[1], arguments=found[2] or "{}")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import faults, listeners, servers, sleepers, web, workers
+from . import faults, listeners, memory, servers, sleepers, web, workers
 
-__all__ = ["faults", "listeners", "servers", "sleepers", "web", "workers"]
+__all__ = ["faults", "listeners", "memory", "servers", "sleepers", "web", "workers"]

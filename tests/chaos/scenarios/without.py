@@ -6,9 +6,12 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.chaos.fleet import LEASE_SECONDS, Fleet
+from tests.chaos.memories import Remembering
 from tests.chaos.scenario import BOTH, Run
+from tests.chaos.scenarios import memory
 from tests.chaos.scenarios.listeners import polling
 from tests.chaos.traffic import Tally, Traffic
 from tests.peers.model_script import Behaviour
@@ -33,6 +36,8 @@ class Guard:
     besides: tuple[str, ...] = ()
     """Other guards that are taken out of both fleets, for the same reason."""
     databases: tuple[str, ...] = BOTH
+    fleet: Mapping[str, Any] = field(default_factory=dict)
+    """More options of both fleets."""
 
 
 def given_up(traffic: Traffic) -> Tally:
@@ -150,6 +155,15 @@ def two_listeners(fleet: Fleet) -> Tally:
     return given_up(traffic) + Tally(duplicated=fleet.telegram.stats["conflicts"] - before)
 
 
+def remembering(fleet: Fleet) -> Tally:
+    fleet.model.script.set(default=Behaviour(is_brief=True))
+    traffic = Remembering(fleet, people=8)
+    for number in range(1, 4):
+        traffic.remember()
+        traffic.wait_answered(number * len(traffic.chats))
+    return given_up(traffic)
+
+
 ALL: list[Guard] = [
     Guard(
         "G1",
@@ -194,6 +208,14 @@ ALL: list[Guard] = [
         settings={"HERMES_SEND_TIMEOUT_SECONDS": "20"},
     ),
     Guard("G5", "Two chats never share a session key", many_sessions, without=("keys",)),
+    Guard(
+        "G5",
+        "A call of a memory tool carries whose it is",
+        remembering,
+        without=("memory context",),
+        settings=memory.SETTINGS,
+        fleet={"workers": 1, "listeners": 1, "remembers": True},
+    ),
     Guard("G8", "One listener polls with a credential", two_listeners, without=("listener lease",)),
 ]
 
