@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,7 @@ from gateway_app.commands.base import Command
 from gateway_app.models import InboundMessage, MemoryFlush, OutboundPart, Session, Turn, TurnStep
 from gateway_app.models.turn import TurnState
 from gateway_app.turns import closing, opening, runner, stopping
+from gateway_app.turns.stop_watch import StopWatch
 from gateway_app.worker.database import in_database
 from tests import pipeline
 from tests.busy_case import SLOW, THREAD, BusyTestCase
@@ -239,6 +241,19 @@ class LookTests(BusyTestCase):
         with CaptureQueriesContext(connection) as queries:
             self.assertEqual(len(stopping.asked()), 5)
         self.assertEqual(len(queries), 1)
+
+    async def test_a_run_that_lost_its_turn_leaves_the_watch_over_the_same_turns_next_run_alone(self) -> None:
+        def run() -> Any:
+            return mock.Mock(spec=opening.OpenTurn, turn_id=1)
+
+        watch = StopWatch()
+        lost, again = watch.watching(run(), mock.Mock()), watch.watching(run(), mock.Mock())
+        with contextlib.ExitStack() as ending:
+            ending.enter_context(lost)
+            with again:
+                ending.close()
+                self.assertEqual(watch.count, 1)
+        self.assertEqual(watch.count, 0)
 
 
 class BeforeAndAfterTests(BusyTestCase):

@@ -32,15 +32,22 @@ class StopWatch:
         self._watched: dict[int, tuple[OpenTurn, asyncio.Timeout]] = {}
         self._looking: asyncio.Task[None] | None = None
 
+    @property
+    def count(self) -> int:
+        """Turns that are watched."""
+        return len(self._watched)
+
     @contextlib.contextmanager
     def watching(self, turn: OpenTurn, limit: asyncio.Timeout) -> Iterator[None]:
         """Within the block the turn is stopped when it was asked to: `turn.stop` says why, and `limit` ends at once."""
-        self._watched[turn.turn_id] = turn, limit
+        mine = self._watched[turn.turn_id] = turn, limit
         self._start()
         try:
             yield
         finally:
-            del self._watched[turn.turn_id]
+            # A process that lost the turn's lane may have claimed it again while its first run of it was still ending.
+            if self._watched.get(turn.turn_id) is mine:
+                del self._watched[turn.turn_id]
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
