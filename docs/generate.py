@@ -32,8 +32,10 @@ def commands_page() -> str:
         "\n## manage.py\n\nStart them with the project's Python: `.venv/bin/python manage.py <command>`. Django's own"
         " commands (`migrate`, `createsuperuser`, `changepassword` …) work too; `manage.py help` lists all.\n"
     )
-    for name in sorted(name for name, app in get_commands().items() if app == "gateway_app"):
-        command = load_command_class("gateway_app", name)
+    for name, app in sorted(
+        (name, app) for name, app in get_commands().items() if app in ("gateway_app", "honcho_app")
+    ):
+        command = load_command_class(app, name)
         parser = command.create_parser("manage.py", name)
         common = {action.dest for action in _bare_parser()._actions}
         own = [action for action in parser._actions if action.dest not in common]

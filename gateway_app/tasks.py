@@ -22,7 +22,7 @@ from gateway_app.worker import garbage  # noqa: F401  (connects to the worker's 
 from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.database import OUT_OF_REACH, in_database
 from gateway_app.worker.http import http_session
-from honcho_app import flush, recall_cache
+from honcho_app import flush, migration, recall_cache
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ async def flush_memory() -> None:
     """Saves what is worth remembering of sessions that were put aside, or soon are."""
     with database_needed("flush of memory"):
         await in_database(flushes.prune)
+        await migration.upload_due()
         await flush.carry_out_due(http=http_session())
 
 

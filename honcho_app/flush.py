@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import time
@@ -38,12 +39,21 @@ from gateway_app.sessions.source import SessionContext
 from gateway_app.turns.journal import Step
 from gateway_app.worker.database import in_database, record_in_database
 
+from . import configuration, ledger, managers, sending
+from . import tools as honcho
+from .manager import HonchoSessionManager
+from .tools import conclude, profile, search
+from .tools import context as context_tool
+
 log = logging.getLogger(__name__)
 
 SPARE_SECONDS = 30.0
 """A claim's lease beyond the longest attempt: for the database, on both sides of it."""
 RUN_SECONDS = 60.0
 """A task begins no further flush after so long; beat rings again, and a worker that stops is not kept from it."""
+DRAIN_SECONDS = 20.0
+"""Longest that a flush waits for what its key has waiting for Honcho to be written."""
+UNDRAINED = "some of what was said still waits to be written to Honcho"
 ASKED = """\
 [From the gateway, not from the person: this conversation is put aside now. The next one does not show what was said
 here, so whatever is to be known then has to be saved. Nobody reads what you write here: do not answer the person.
@@ -94,7 +104,7 @@ async def carry_out(attempt: Attempt, *, http: aiohttp.ClientSession) -> None:
         async with asyncio.timeout(live.config().memory.flush_timeout_seconds):
             if not attempt.is_saved:
                 await _save(attempt, http=http)
-        await record_in_database(flushes.finish, attempt)
+        await record_in_database(flushes.finish, attempt, note=await _let_go(attempt))
     except LaneLost:
         log.warning("Flush %s was lost; another worker goes on with it.", attempt.flush_id)
     except asyncio.CancelledError:
@@ -104,6 +114,24 @@ async def carry_out(attempt: Attempt, *, http: aiohttp.ClientSession) -> None:
         log.error("Flush %s was left, the database is out of reach (%s).", attempt.flush_id, type(error).__name__)
     except Exception as error:  # whatever becomes of one flush, the others are carried out
         await _fail(attempt, error)
+
+
+async def _let_go(attempt: Attempt) -> str:
+    """Has what waits for Honcho written, and the session's manager shut down; returns what is left to be said of it.
+
+    What Honcho does not take now stays on its lane, which goes on with it whatever becomes of the flush.
+    """
+    key = attempt.honcho_session_key
+    if not configuration.live().is_active:
+        return ""
+    ended = await in_database(flushes.ended_session, attempt)
+    if ended:
+        managers.shut_down(key, session_id=ended)
+    await in_database(ledger.release, honcho_session_key=key)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await sending.drain(key=key)
+    return "" if await in_database(ledger.is_drained, honcho_session_key=key) else UNDRAINED
 
 
 async def _fail(attempt: Attempt, error: Exception) -> None:
@@ -158,10 +186,13 @@ def _spared(material: Material, tools: Registry) -> FlushOutcome | None:
 
 
 def tools_for(context: SessionContext) -> Registry:
-    """The tools of a flush of the session of `context`: those of its own that add to the memory, and ask nobody."""
+    """The tools of a flush of the session of `context`: those of its own that add to the memory, and ask nobody.
+
+    What is written to Honcho is about one person: where several wrote, there is nobody that it could be about.
+    """
     found = tool_registry(context)
-    unasked = frozenset(name for name in found.names if found.asks(name) is None)
-    return Registry([NOTING] if memory.TOOL.name in unasked else [])
+    own = [tool for tool in TOOLS if tool.name in found.names and found.asks(tool.name) is None]
+    return Registry(tool for tool in own if context.user_id or tool.name not in honcho.NAMES)
 
 
 async def _converse(attempt: Attempt, material: Material, *, tools: Registry, http: aiohttp.ClientSession) -> Usage:
@@ -176,6 +207,9 @@ async def _converse(attempt: Attempt, material: Material, *, tools: Registry, ht
         return await in_database(flushes.commit, attempt, function, seconds=_lease())
 
     config, context = live.config(), material.context
+    # Its own, so that the conversation that goes on meanwhile keeps the one that it has.
+    memory_of = configuration.live()
+    manager = HonchoSessionManager(context=context, config=memory_of) if memory_of.is_active else None
     agent = AIAgent(
         model=client(http),
         models=(
@@ -186,6 +220,8 @@ async def _converse(attempt: Attempt, material: Material, *, tools: Registry, ht
         record=record,
         commit=commit,
         prompt=material.prompt,
+        honcho_manager=manager,
+        honcho_session_key=context.honcho_session_key,
         most_steps=config.memory.flush_max_steps - 1,
     )
     try:
@@ -196,6 +232,9 @@ async def _converse(attempt: Attempt, material: Material, *, tools: Registry, ht
         if error.kind is not ModelErrorKind.EMPTY_REPLY:
             raise
         return Usage.of(steps)  # nobody was to be answered: some models say nothing then
+    finally:
+        if manager:
+            manager.shutdown()
     return conversation.usage
 
 
@@ -205,23 +244,41 @@ def asked(material: Material) -> str:
     return ASKED.format(notes=json.dumps(noted, ensure_ascii=False) if noted else NO_NOTES, about=memory.AS_DATA)
 
 
+def _adding(tool: Tool, *names: str, **changes: Any) -> Tool:
+    """`tool` with none of its parameters but `names`."""
+    properties = {name: tool.parameters["properties"][name] for name in names}
+    required = changes.pop("required", tool.parameters.get("required", []))
+    parameters = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return dataclasses.replace(tool, parameters=parameters, **changes)
+
+
 async def _note(args: dict[str, Any], **kwargs: Any) -> str:
     return await memory.memory(args | {"action": "add"}, **kwargs)
 
 
-NOTING = Tool(
-    name=memory.TOOL.name,
-    description=(
-        "Notes a fact down for later conversations. scope user is this person's, in all their direct messages; scope"
-        " session is this chat's. Never note down secrets."
+TOOLS = (
+    _adding(
+        memory.TOOL,
+        "scope",
+        "text",
+        required=["text"],
+        description=(
+            "Notes a fact down for later conversations. scope user is this person's, in all their direct messages;"
+            " scope session is this chat's. Never note down secrets."
+        ),
+        handler=_note,
+        is_repeatable=True,  # a note that is there already stays as it is
     ),
-    parameters={
-        "type": "object",
-        "properties": {name: memory.TOOL.parameters["properties"][name] for name in ("scope", "text")},
-        "required": ["text"],
-        "additionalProperties": False,
-    },
-    handler=_note,
-    is_repeatable=True,  # a note that is there already stays as it is
+    _adding(
+        conclude.TOOL,
+        "conclusion",
+        "peer",
+        required=["conclusion"],
+        description="Writes a conclusion down in long-term memory: one lasting fact. Never write down secrets.",
+    ),
+    _adding(profile.TOOL, "peer", description="Reads the card of the person: the facts that are always worth knowing."),
+    search.TOOL,
+    context_tool.TOOL,
 )
-"""`memory` as a flush has it: it only adds, since conversations that came later may have changed what is there."""
+"""The tools of the memory as a flush has them: they only add, since conversations that came later may have changed what
+is there."""

@@ -228,7 +228,7 @@ class HonchoSessionManager:
                 if any(each.id == conclusion_id and self._is_own(each, whom, session) for each in page.items):
                     slot.delete(conclusion_id)
                     return True
-                if not page.has_next_page:
+                if not page.has_next_page():
                     return False
             return False
 

@@ -177,6 +177,9 @@ async def _recalled(turn: OpenTurn, config: HonchoConfig) -> tuple[Recalled, str
 
 async def _waited_for(place: Place, context: SessionContext, config: HonchoConfig, *, is_first: bool) -> str | None:
     """What can be fetched while the message waits; it does not where waits came to nothing several times in a row."""
+    if _breaker.is_open:
+        metrics.RECALL_FETCHES.labels(outcome=Fetched.AWAY.value).inc()
+        return None
     own = live.config().recall
     is_patient = _patience.takes(seconds=own.breaker_seconds)
     seconds = (own.first_wait_seconds if is_first else own.wait_seconds) if is_patient else 0.0

@@ -20,6 +20,7 @@ from gateway_app.access.ladder import ladder
 from gateway_app.access.standing import because, sources, standing, standings
 from gateway_app.models import AccessRule, PairingRequest, Person
 from gateway_app.models.access import Effect, SubjectKind
+from honcho_app import people as memory_people
 
 from .access import AccessAdmin, Deed, actor, audit_of, reasoned, ruled, verdict, warn_of
 from .base import BoundedChangeList, PlatformFilter, link, shorten, when
@@ -114,6 +115,8 @@ class PersonAdmin(AccessAdmin):
             ]
             asked = {"platform": person.platform, "user_id": person.user_id, "user_id_alt": person.user_id_alt}
             found["simulator"] = f"{reverse('admin:gateway_app_accessrule_simulator')}?{urlencode(asked)}"
+        if request.user.has_perm("gateway_app.view_memorynote"):
+            found["known"] = memory_people.known_of(platform=person.platform, user_id=person.user_id)
         if request.user.has_perm("gateway_app.view_pairingrequest"):
             pairings = PairingRequest.objects.filter(platform=person.platform, user_id=person.user_id)
             found["pairings"] = [

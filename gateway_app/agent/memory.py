@@ -44,8 +44,13 @@ def owner(context: SessionContext, *, scope: MemoryScope | None) -> Owner:
         raise ToolError("Here there are only this conversation's notes (scope session): others read along.")
     if scope is MemoryScope.SESSION or not has_person:
         return Owner(MemoryScope.SESSION, context.session_key)
-    person = (context.platform, context.account, context.user_id)
-    return Owner(MemoryScope.USER, ":".join(escape(part) for part in person))
+    name = person(platform=context.platform, account=context.account, user_id=context.user_id)
+    return Owner(MemoryScope.USER, name)
+
+
+def person(*, platform: str, account: str, user_id: str) -> str:
+    """The owner of a person's notes, by their ids."""
+    return ":".join(escape(part) for part in (platform, account, user_id))
 
 
 def notes(whose: Owner) -> list[Note]:

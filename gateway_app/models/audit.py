@@ -33,6 +33,7 @@ class AuditAction(models.TextChoices):
     PERMISSION_REMOVED = "permission_removed", "tool permission removed"
     CONFIGURATION_CHANGED = "configuration_changed", "configuration changed"
     HOME_CHANGED = "home_changed", "home channel changed"
+    MEMORY_FORGOTTEN = "memory_forgotten", "memory forgotten"
 
 
 class AuditEntry(models.Model):

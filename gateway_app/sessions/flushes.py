@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 TABLE = MemoryFlush._meta.db_table
 UNDER_WAY = (FlushState.RUNNING, FlushState.RETRYING)
-CANDIDATES = 5
+CANDIDATES = 20
 """Flushes that are tried where other workers claim them at the same moment."""
 LONGEST_ERROR = 500
 """Characters of an error that are kept."""
@@ -138,6 +138,8 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
         count, newest = own.aggregate(count=Count("pk"), newest=Max("pk")).values()
         _own(attempt).update(last_message=newest or 0)
         context = _context(session, attempt)
+        notes = [(whose.scope.label, found) for whose in _owners(context) if (found := memory.notes(whose))]
+        noted = sum(tokens.estimate(note.text) for _, found in notes for note in found)
         return Material(
             context=context,
             prompt=session.prompt,
@@ -145,8 +147,8 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
             count=count,
             last_message=newest or 0,
             flushed_until=session.flushed_until,
-            history=_history(session, room=room - tokens.estimate(session.prompt)),
-            notes=[(whose.scope.label, found) for whose in _owners(context) if (found := memory.notes(whose))],
+            history=_history(session, room=room - tokens.estimate(session.prompt) - noted),
+            notes=notes,
             steps=journal(attempt),
         )
 
@@ -154,6 +156,12 @@ def begin(attempt: Attempt, *, room: int, seconds: float) -> Material:
 def context_of(attempt: Attempt) -> SessionContext:
     """The context of the session that is flushed."""
     return _context(Session.objects.get(pk=attempt.session_pk), attempt)
+
+
+def ended_session(attempt: Attempt) -> str:
+    """The id of the session that is flushed; empty where it is open, as one that is flushed ahead of the clock."""
+    found = Session.objects.filter(pk=attempt.session_pk, ended_at__isnull=False).values_list("session_id", flat=True)
+    return next(iter(found), "")
 
 
 def _context(session: Session, attempt: Attempt) -> SessionContext:

@@ -2,6 +2,7 @@
 
 from .generation import MemoryGeneration
 from .recall import Recall
+from .upload import MemoryUpload
 from .write import HonchoWrite
 
-__all__ = ["HonchoWrite", "MemoryGeneration", "Recall"]
+__all__ = ["HonchoWrite", "MemoryGeneration", "MemoryUpload", "Recall"]

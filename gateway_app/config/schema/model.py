@@ -38,7 +38,8 @@ class Model(Section):
     allowed: Words = setting("HERMES_MODEL_ALLOWED", (), is_live=True)
     """Further models that people may choose for their conversation with /model, by name."""
     auxiliary: Text = setting("HERMES_MODEL_AUXILIARY", is_live=True)
-    """The model that sums up long conversations, a small and quick one. Empty: the one that answers."""
+    """The model that sums up long conversations, and goes through those that are put aside: a small and quick one.
+    Empty: the one that answers."""
     timeout_seconds: Number = setting("HERMES_MODEL_TIMEOUT_SECONDS", 120, least=0.1)
     """Longest silence of the model's server: to the first byte, and between two bytes of a stream."""
     connect_seconds: Number = setting("HERMES_MODEL_CONNECT_SECONDS", 10, least=0.1)
