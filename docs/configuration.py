@@ -10,6 +10,7 @@ from gateway_app.config.catalogue import BY_VARIABLE, PER_PLATFORM, PLATFORM_DEF
 from gateway_app.config.entries import Entry
 from gateway_app.config.kinds import Kind
 from gateway_app.config.schema.platforms import PLATFORMS
+from gateway_app.config.words import of_field
 
 UNITS = {"SECONDS": "seconds", "BYTES": "bytes", "CHARS": "characters", "TOKENS": "tokens", "DAYS": "days"}
 """Units by the last word of a variable's name; the others count things or say what they count in their text."""
@@ -131,7 +132,7 @@ def _entry(setting: Setting, entry: type[Entry]) -> str:
             words = plain(default)
         else:
             words = ", ".join(f"`{item}`" for item in default) or "none"
-        lines.append(row(f"`{name}`", kind.words, words, " ".join((field.description or "").split())))
+        lines.append(row(f"`{name}`", kind.words, words, of_field(entry, name)))
     return "".join(lines)
 
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from docs.configuration import row
 from gateway_app.config.catalogue import plain
 from gateway_app.config.kinds import Kind
+from gateway_app.config.words import of_field
 
 INTRODUCTION = """\
 `honcho.json` in `HERMES_HOME` says how memory is used; where there is none, the file that `HONCHO_CONFIG_FILE` names
@@ -43,12 +44,12 @@ def page(note: str) -> str:
 
 
 def _rows(part: Any, before: str = "") -> Iterator[str]:
-    for field in part.model_fields.values():
+    for name, field in part.model_fields.items():
         key = f"{before}{field.alias}"
         if hasattr(field.annotation, "model_fields"):
             yield from _rows(field.annotation, f"{key}.")
         else:
-            yield row(f"`{key}`", _kind(field), _default(field, before), _text(part, field, before))
+            yield row(f"`{key}`", _kind(field), _default(field, before), _text(part, name, before))
 
 
 def _kind(field: FieldInfo) -> str:
@@ -77,11 +78,11 @@ def _default(field: FieldInfo, before: str) -> str:
     return f"`{value}`" if isinstance(value, str) and value else "none"
 
 
-def _text(part: Any, field: FieldInfo, before: str) -> str:
+def _text(part: Any, name: str, before: str) -> str:
     from honcho_app.configuration import Observation
 
     if before:
         whose = before.split(".")[1]
-        about = " ".join((Observation.model_fields[whose].description or "").split())
-        return about if field.alias == "observeMe" else f"What others say, for `{whose}`."
-    return " ".join((field.description or "").split())
+        about = of_field(Observation, whose)
+        return about if name == "observe_me" else f"What others say, for `{whose}`."
+    return of_field(part, name)

@@ -8,6 +8,8 @@ from django.views.generic import RedirectView
 
 from gateway_app.platforms.webchat.signin import sign_in_by_link
 
+admin.autodiscover()  # not in every process: workers and listeners have no pages
+
 urlpatterns = [
     path("", include("gateway_app.health.urls")),
     path("", RedirectView.as_view(pattern_name="webchat:index")),

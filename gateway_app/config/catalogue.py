@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
+from . import words
 from .entries import Entry
 from .kinds import Kind
 from .schema import Config
@@ -84,7 +85,7 @@ class Setting:
     @property
     def text(self) -> str:
         """What the setting is for: the docstring under its field, in one line."""
-        return " ".join((self.field.description or "").split())
+        return words.of_field(self.section, self.path[-1])
 
     @property
     def choices(self) -> tuple[str, ...]:

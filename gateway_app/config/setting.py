@@ -19,7 +19,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         protected_namespaces=(),
         # Sections are only validated as parts of the whole; a validator of each one's own costs every start 70 ms.
         defer_build=True,
