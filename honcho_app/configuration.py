@@ -203,10 +203,11 @@ class _Live:
             log.warning("%s", line)
 
     def config(self) -> HonchoConfig:
+        if self._found is None:
+            with self._lock:  # managers are made anew for another configuration: all are to get the same one
+                if self._found is None:
+                    self.start()
         found, current = self._found, gateway.config()
-        if found is None:
-            self.start()
-            found = self._found
         assert found is not None
         due = time.monotonic() >= self._next_check or found.gateway is not current
         if due and self._lock.acquire(blocking=False):

