@@ -20,6 +20,8 @@ from pathlib import Path
 from gateway_app.fleet.death import dying_with_parent
 from tests.postgres import postgres
 
+THOROUGH = "TESTS_THOROUGH"
+"""Set for the processes that run tests; see `tests.dear`."""
 ROOT = Path(__file__).resolve().parent.parent
 CLOSING_LINE = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
 DATABASES = ("sqlite", "postgresql")
@@ -32,7 +34,12 @@ STOP_SECONDS = 10
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
+    parser.add_argument(
+        "--thorough", action="store_true", help="run the dearest tests on both databases, and not each on one"
+    )
     options, arguments = parser.parse_known_args()
+    if options.thorough:
+        os.environ[THOROUGH] = "1"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     passed = failed = skipped = 0
     try:

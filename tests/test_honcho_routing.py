@@ -18,7 +18,7 @@ from tests.honcho_caller import MARK, PEOPLE, SESSIONS, context_of, mark
 from tests.peers.honcho import HonchoPeer
 from tests.processes import ROOT, child_environment
 
-CALLS = 1200
+CALLS = 600
 """`make chaos` makes 5,000, through whole workers."""
 PROCESSES = 4
 PATIENCE_SECONDS = 300
@@ -95,7 +95,7 @@ class RoutingTests(TransactionTestCase):
         share = str(CALLS // PROCESSES)
         doomed = [self.start("--calls", share, "--seed", str(seed)) for seed in (101, 102)]
         workers = [self.start("--calls", share, "--seed", str(seed)) for seed in (1, 2)]
-        for count, process in zip((100, 300), doomed, strict=True):
+        for count, process in zip((50, 150), doomed, strict=True):
             self.wait_for_requests(count)
             process.kill()
             workers.append(self.start("--calls", share, "--seed", str(count)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from django.db import connection
 from django.test import SimpleTestCase, TransactionTestCase
 
+from tests.dear import dear
 from tests.processes import ROOT, child_environment
 
 IMPORTING = """
@@ -83,6 +84,7 @@ if connection.vendor == "sqlite":  # once is enough
                 self.assertTrue(any(words in act for act in acts), acts)
 
 
+@dear
 class PytestTests(TransactionTestCase):
     def test_what_stops_and_interrupts_turns_passes_in_several_processes_of_pytest(self) -> None:
         words = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "tests/test_stop.py"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.test import SimpleTestCase
 
+from tests.dear import dear
 from tests.processes import ROOT
 
 SUITE = """
@@ -84,6 +85,7 @@ class %(name)sProcessTest(TransactionTestCase):
 """
 
 
+@dear
 class RunnerTest(SimpleTestCase):
     def test_a_parallel_run_reports_all_shares_its_databases_and_leaves_nothing(self) -> None:
         with tempfile.TemporaryDirectory() as name:

@@ -11,11 +11,12 @@ from gateway_app.worker.database import close_database_threads
 from tests.chaos import scenario
 from tests.chaos.database import Database, opened, unique_name
 from tests.chaos.fleet import Fleet
+from tests.dear import dear
 from tests.processes import database_url
 
 
 class ChaosTestCase(unittest.TestCase):
-    """`prove(scenario function)` runs it. `fleet_options` go to `Fleet`."""
+    """`prove(scenario function)` runs it. `fleet_options` go to `Fleet`. Its tests are dear (`tests.dear`)."""
 
     databases = frozenset({"default"})
     """Has the runner make the test database."""
@@ -23,6 +24,9 @@ class ChaosTestCase(unittest.TestCase):
     """Has the runner begin with it."""
     fleet_options: ClassVar[dict[str, Any]] = {}
     _fleet: ClassVar[Fleet | None] = None
+
+    def __init_subclass__(cls) -> None:
+        dear(cls)
 
     @classmethod
     def tearDownClass(cls) -> None:
