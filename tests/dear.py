@@ -7,6 +7,7 @@ In a normal run each of them runs on one of the two databases, one half here and
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TypeVar
 
 from django.db import connection
@@ -17,9 +18,10 @@ T = TypeVar("T", bound=type)
 
 
 def dear(tests: T) -> T:
-    """Leaves a class every other of its tests, by their names: the odd ones on SQLite, the even ones on PostgreSQL."""
+    """Leaves a class those of its tests that fall to this database, by their names."""
     if not os.environ.get(THOROUGH):
-        for place, name in enumerate(sorted(name for name in vars(tests) if name.startswith("test_"))):
-            if (place % 2 == 0) != (connection.vendor == "sqlite"):
+        for name in [name for name in vars(tests) if name.startswith("test_")]:
+            falls_to_sqlite = zlib.crc32(f"{tests.__name__}.{name}".encode()) % 2 == 0
+            if falls_to_sqlite != (connection.vendor == "sqlite"):
                 delattr(tests, name)
     return tests

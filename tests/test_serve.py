@@ -134,7 +134,7 @@ class RunningTests(TransactionTestCase):
         with contextlib.ExitStack() as streams:
             first = [streams.enter_context(self.ann.open_events(self.server)) for _ in range(10)]
             threads = process.num_threads()
-            rest = [streams.enter_context(self.ann.open_events(self.server)) for _ in range(60)]
+            rest = [streams.enter_context(self.ann.open_events(self.server)) for _ in range(25)]
             self.assertLess(process.num_threads(), threads + 10)
             self.assertEqual(self.server.get("/sign-in/")[0], 200)
             self.assertEqual(self.ann.post(self.server, "Hello").status, 202)

@@ -18,6 +18,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from django.test import TransactionTestCase, override_settings
 
+from tests.dear import dear
 from tests.processes import ROOT, child_environment
 
 READY = "Hermes is ready"
@@ -109,6 +110,7 @@ class UpTestCase(TransactionTestCase):
 # A class for each, so that they can run side by side.
 
 
+@dear
 class FirstStartTest(UpTestCase):
     def test_the_first_start_tells_what_one_needs_and_ctrl_c_ends_it_all(self) -> None:
         run = self.start()
@@ -155,6 +157,7 @@ class FirstStartTest(UpTestCase):
         self.assertEqual(self.command("up", "--status").returncode, 3)
 
 
+@dear
 class RestartTest(UpTestCase):
     def test_of_two_starts_one_wins_and_a_killed_one_leaves_nothing_in_the_way(self) -> None:
         runs = [self.start(), self.start()]
@@ -205,6 +208,7 @@ class RefusalTest(UpTestCase):
         self.assertFalse((self.state / "runtime.json").exists())
 
 
+@dear
 class DemonstrationTest(UpTestCase):
     def test_without_a_model_the_demonstration_model_answers_in_a_second_terminal(self) -> None:
         run = self.start(OPENAI_BASE_URL="")
