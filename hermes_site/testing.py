@@ -58,11 +58,25 @@ class PortableSuite(ParallelTestSuite):
     runner_class = PortableRunner
 
     def __init__(self, subsuites: Any, *args: Any, **kwargs: Any) -> None:
-        # The longest first: the others are not to wait for it in the end.
-        ordered = sorted(
-            (list(suite) for suite in subsuites), key=lambda tests: not getattr(tests[0], "is_long", False)
+        super().__init__(
+            [PortableTests(tests) for tests in spread([list(suite) for suite in subsuites])], *args, **kwargs
         )
-        super().__init__([PortableTests(tests) for tests in ordered], *args, **kwargs)
+
+
+def spread(classes: list[list[Any]]) -> list[list[Any]]:
+    """The tests of classes in the order in which processes take them up.
+
+    Those that are long start fleets: one at a time, with short ones beside them, and none in the end, where the others
+    would wait for it.
+    """
+    long = [tests for tests in classes if getattr(tests[0], "is_long", False)]
+    short = [tests for tests in classes if not getattr(tests[0], "is_long", False)]
+    between = len(short) * 4 // 5 // max(len(long), 1)
+    ordered: list[list[Any]] = []
+    for tests in long:
+        ordered += [tests, *short[:between]]
+        short = short[between:]
+    return ordered + short
 
 
 class TestRunner(DiscoverRunner):

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds that anything may take on a machine that does much else; nothing here waits longer than it must."""
+START_PATIENCE = 180.0
+"""The same for a start, which takes a core for seconds."""
 LEASE_SECONDS = 2.0
 
 KEY_PREFIX = "chaos:"
@@ -207,7 +209,7 @@ class Fleet:
                 raise AssertionError(f"{name} cannot start\n{tail(child, lines=60)}")
             return self._is_ready(child)
 
-        self.wait(is_ready, f"{name} to be ready")
+        self.wait(is_ready, f"{name} to be ready", seconds=START_PATIENCE)
 
     def _is_ready(self, child: Child) -> bool:
         if child.process is None:
