@@ -139,6 +139,8 @@ class Postgres(Database):
     def copy(self, name: str) -> Postgres:
         made = Postgres(self._url_of(name), server=self._server)
         with psycopg.connect(self._url_of("postgres"), autocommit=True) as connection:
+            # What tests before this one have left open, such as the connection of a thread that idles.
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.name])
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self.name}"'.encode())
         return made
 

@@ -18,6 +18,7 @@ from gateway_app.models import AccessRule, AuditEntry, PairingGuard, PairingRequ
 from gateway_app.models.audit import AuditAction, Door
 from gateway_app.models.lane import LaneKind
 from gateway_app.questions import deciding, permissions
+from honcho_app import erasure
 from tests.factories import make_session, make_source, make_turn
 
 ANN = Actor("ann", Door.ADMIN)
@@ -106,6 +107,7 @@ class PathTests(TransactionTestCase):
                 lambda: configuration.note(changed, host="a"),
             ),
             ("an admin makes a chat the home channel", AuditAction.HOME_CHANGED, self._home),
+            ("an operator has a person forgotten", AuditAction.MEMORY_FORGOTTEN, self._forget),
             ("a person approves a call", AuditAction.TOOL_APPROVED, lambda: self._decide("approved", door="chat")),
             ("a person denies a call", AuditAction.TOOL_DENIED, lambda: self._decide("denied", door="button")),
             ("nobody decides about a call", AuditAction.TOOL_EXPIRED, lambda: self._decide("expired", door="timeout")),
@@ -134,6 +136,9 @@ class PathTests(TransactionTestCase):
     def _home(self) -> None:
         with transaction.atomic():
             homes.choose(make_source(), by=ANN)
+
+    def _forget(self) -> None:
+        erasure.forget_here(erasure.plan(platform="telegram", user_id="1"), by=ANN)
 
     def _superuser(self) -> None:
         User.objects.create_superuser("eve")
