@@ -1,4 +1,4 @@
-"""Tests that are dear: each starts a whole fleet, a browser or another test runner, for half a minute of both cores.
+"""Tests that are dear: each starts a whole fleet, a browser or another program, for up to half a minute of both cores.
 
 In a normal run each of them runs on one of the two databases, one half here and one half there. With `--thorough`, or
 `TESTS_THOROUGH=1`, all run on both; `make chaos` runs the scenarios on both in any case, and many more of them.

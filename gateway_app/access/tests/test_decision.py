@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway_app.access.decision import Facts, Ground, PlatformFacts, RuleFact, RuleKey, decide
 from gateway_app.models.access import Origin
 from gateway_app.sessions.source import ChatType, SessionSource
+from tests.dear import dear
 
 from .decision_table import NOW, ONLY_ANN, TABLE, TOMORROW, YESTERDAY, rule
 
@@ -119,6 +120,7 @@ class LayerTests(SimpleTestCase):
                 self.assertEqual((decision.is_allowed, decision.ground), expected, [layer[0] for layer in chosen])
 
 
+@dear
 class PropertyTests(SimpleTestCase):
     @settings(max_examples=600)
     @given(SOURCES, FACTS, KEYS, ROWS)

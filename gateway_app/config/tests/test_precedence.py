@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway_app.config.catalogue import BY_VARIABLE, SETTINGS
 from gateway_app.fleet.record import RunRecord
 from gateway_app.platforms import registry
+from tests.dear import dear
 from tests.processes import ROOT
 
 from .case import ConfigCase
@@ -23,6 +24,7 @@ WHOLES = [setting for setting in SETTINGS if setting.kind.words == "whole number
 LISTS = [setting for setting in SETTINGS if setting.kind.words == "comma-separated list" and setting.keys]
 
 
+@dear
 class PrecedenceTests(ConfigCase):
     @settings(max_examples=150, deadline=None)
     @given(setting=st.sampled_from([*WHOLES, *LISTS]), data=st.data())

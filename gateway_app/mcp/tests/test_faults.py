@@ -19,6 +19,7 @@ from gateway_app.mcp import connection
 from gateway_app.mcp.connection import State
 from gateway_app.mcp.offering import LONGEST_DESCRIPTION
 from gateway_app.mcp.pool import Pool
+from tests.dear import dear
 
 from .case import ROOT, connected, is_alive, is_gone, misfit, server
 
@@ -115,6 +116,7 @@ class FaultTests(SimpleTestCase):
                         await asyncio.sleep(0.02)
 
 
+@dear
 class ProcessTests(SimpleTestCase):
     """No server outlives the gateway's process."""
 

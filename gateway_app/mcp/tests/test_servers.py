@@ -16,10 +16,12 @@ from django.test import SimpleTestCase
 
 from gateway_app.mcp import connection
 from gateway_app.mcp.connection import State
+from tests.dear import dear
 
 from .case import PYTHONPATH, Session, connected, http_peer, is_gone, peer, server, start_http_peer, stop
 
 
+@dear
 class StdioTests(SimpleTestCase):
     async def test_tools_are_listed_called_and_described_as_text(self) -> None:
         with self.assertLogs("gateway_app", "INFO") as logs:

@@ -21,6 +21,7 @@ from gateway_app.worker.coroutine_task import CoroutineTask
 from gateway_app.worker.loop import event_loop
 from gateway_app.worker.pool import TaskPool
 from gateway_app.worker.tests.process import Worker, eventually
+from tests.dear import dear
 from tests.services import ValkeyServer
 
 
@@ -178,6 +179,7 @@ class SlotsTests(PoolTestCase):
         return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
 
 
+@dear
 class ShutdownTests(PoolTestCase):
     def tearDown(self) -> None:
         self.worker.records.flushall()
