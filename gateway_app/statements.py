@@ -7,7 +7,7 @@ through the ORM 0.3 ms more. The rest of the project uses the ORM.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -48,7 +48,8 @@ def _run(cursor: Any, statement: Statement) -> list[Row]:
 
 def _travel(cursor: Any, statements: Sequence[Statement]) -> list[list[Row]]:
     server = connection.connection
-    prepared = _prepared.get(server) or _prepared.setdefault(server, Prepared(server))
+    prepared = _prepared.setdefault(server, Prepared())
+    quote = Transformer(server).as_literal  # not kept: it holds the connection
     words: list[str] = []
     results: list[int] = []
     if server.pgconn.transaction_status == IDLE and not server.autocommit:
@@ -61,7 +62,7 @@ def _travel(cursor: Any, statements: Sequence[Statement]) -> list[list[Row]]:
                 if preparing:
                     words.append(preparing)
                 results.append(len(words))
-                words.append(prepared.calling(statement))
+                words.append(prepared.calling(statement, quote))
         cursor.execute("; ".join(words))
     except Exception:
         prepared.forget()
@@ -79,17 +80,20 @@ MOST_PREPARED = 200
 """Statements a connection keeps planned; inserts of many different numbers of rows would fill the server's memory."""
 
 
+Quote = Callable[[Any], Any]
+"""Writes a value as libpq quotes it for a connection."""
+
+
 class Prepared:
     """The statements that one connection keeps planned.
 
-    Values are written into what is sent as libpq quotes them for this connection: psycopg's own way of doing it reads
-    through the whole text first, which for a trip of several turns takes longer than everything else.
+    Values are written into the text of a trip. Psycopg's own way to do that reads through the whole text first, and for
+    trips of several turns, which are hardly ever alike, anew each time.
     """
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._failures = 0
-        self._quote = Transformer(server).as_literal
 
     def preparing(self, sql: str) -> str:
         """What has the server plan a statement; empty where it is planned already, or will not be."""
@@ -98,18 +102,13 @@ class Prepared:
         self._names[sql] = f"hermes_{len(self._names)}_{self._failures}"
         return f"PREPARE {self._names[sql]} AS {_numbered(sql)}"
 
-    def calling(self, statement: Statement) -> str:
+    def calling(self, statement: Statement, quote: Quote) -> str:
         """What runs the statement, with its values."""
         name = self._names.get(statement.sql)
-        quoted = [self._quoted(value) for value in statement.values]
+        quoted = ["NULL" if value is None else bytes(quote(value)).decode() for value in statement.values]
         if name is None:
             return _filled(statement.sql, quoted)
         return f"EXECUTE {name}({', '.join(quoted)})" if quoted else f"EXECUTE {name}"
-
-    def _quoted(self, value: Value) -> str:
-        if value is None:
-            return "NULL"
-        return bytes(self._quote(value)).decode()
 
     def forget(self) -> None:
         """After a failure it is not known which of them the server has; new names will do."""

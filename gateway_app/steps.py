@@ -81,12 +81,13 @@ def walk_together(roads: Sequence[Road[T]]) -> list[T]:
     while moving:
         for number in moving:
             try:
-                waiting[number] = roads[number].send(rows.get(number))  # type: ignore[arg-type]  # None: its first step
+                road = roads[number]
+                waiting[number] = road.send(rows[number]) if number in rows else next(road)
             except StopIteration as end:
                 waiting.pop(number, None)
                 results[number] = end.value
-        rows = _sent(waiting)
         moving = list(waiting)
+        rows = _sent(waiting) if waiting else {}
     return [results[number] for number in range(len(roads))]
 
 
@@ -101,7 +102,7 @@ def _sent(waiting: dict[int, Sequence[Statement]]) -> dict[int, list[list[Row]]]
         for place, statement in enumerate(statements)
     ]
     places.sort()
-    found = execute(*(waiting[number][place] for place, _, number in places)) if places else []
+    found = execute(*(waiting[number][place] for place, _, number in places))
     rows: dict[int, dict[int, list[Row]]] = {number: {} for number in waiting}
     for (place, _, number), received in zip(places, found, strict=True):
         rows[number][place] = received

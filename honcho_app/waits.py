@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
-
 from gateway_app.config import live as gateway
+from gateway_app.delivery.backoff import doubling
 
 
 def before(*, attempt: int, retry_after: float | None = None) -> float:
-    """Seconds before attempt number `attempt` (2 is the first retry): doubling, with jitter, bounded.
-
-    A server's own `retry_after`, which is bounded where it is read, is never shortened.
-    """
+    """Seconds before attempt number `attempt` (2 is the first retry). `retry_after` is bounded where it is read."""
     own = gateway.config().honcho
-    ceiling: float = min(own.write_backoff_seconds * 2 ** min(max(attempt - 2, 0), 30), own.write_backoff_max_seconds)
-    wait: float = ceiling * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
-    return max(wait, retry_after or 0.0)
+    return doubling(
+        attempt=attempt,
+        first=own.write_backoff_seconds,
+        longest=own.write_backoff_max_seconds,
+        retry_after=retry_after,
+    )
 
 
 def until_settled() -> float:

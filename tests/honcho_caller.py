@@ -134,7 +134,7 @@ async def converse(session: int, *, reset: int, dice: random.Random, fallback: F
     manager = manager_for(context)
     assert manager is not None
     agent = AIAgent(
-        model=script,  # type: ignore[arg-type]
+        model=script,
         models=["script"],
         tools=registry(context),
         context=context,

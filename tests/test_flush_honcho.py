@@ -12,9 +12,10 @@ from typing import Any
 from gateway_app.models import MemoryFlush, MemoryNote
 from gateway_app.sessions.key import session_key
 from gateway_app.sessions.source import ChatType
-from honcho_app import client, configuration, managers, names, opening, sending
+from honcho_app import configuration, managers, names, sending
 from honcho_app.models import HonchoWrite
 from honcho_app.pause import pause
+from honcho_app.tests.case import use
 from tests import pipeline
 from tests.agent_case import calls
 from tests.configuration import configured
@@ -37,19 +38,18 @@ class HonchoFlushCase(FlushTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.peer.reset()
-        for forget in (client.close, opening.forget_opened, managers.shut_down_all):
-            self.addCleanup(forget)
         self.addCleanup(pause.end)
-        own = {"base_url": self.peer.url, "read_timeout_seconds": 5, "write_timeout_seconds": 5}
-        self.enterContext(configured(honcho=own))
+        use(self, self.peer, read_timeout_seconds=5, write_timeout_seconds=5)
+
+    def wants(self, *wanted: tuple[str, dict[str, Any]], **behaviour: Any) -> None:
+        """Has the model make these calls in each flush, in one reply."""
+        self.model.script.add(
+            contains=ASKED, times=None, tool_calls=calls(*wanted), rounds=1, **{"answer": "done", **behaviour}
+        )
 
     def concludes(self, *facts: str, **behaviour: Any) -> None:
         """Has the model write these down in each flush, in one reply."""
-        wanted = calls(*(("honcho_conclude", {"conclusion": fact}) for fact in facts))
-        self.model.script.add(
-            contains=ASKED, times=None, tool_calls=wanted, rounds=1, **{"answer": "done", **behaviour}
-        )
+        self.wants(*(("honcho_conclude", {"conclusion": fact}) for fact in facts), **behaviour)
 
     def conclusions(self) -> list[tuple[str, str, str]]:
         """Observer, observed and content of each conclusion on the server."""
@@ -80,13 +80,7 @@ class HonchoFlushTests(HonchoFlushCase):
 
     def test_it_cannot_take_anything_away(self) -> None:
         self.put_aside()
-        self.model.script.add(
-            contains=ASKED,
-            times=None,
-            rounds=1,
-            answer="done",
-            tool_calls=calls(("honcho_conclude", {"delete_id": "x"}), ("honcho_profile", {"card": ["nothing"]})),
-        )
+        self.wants(("honcho_conclude", {"delete_id": "x"}), ("honcho_profile", {"card": ["nothing"]}))
         self.flush()
         operations = self.peer.stats["operations"]
         self.assertNotIn("set_card", operations)
@@ -103,13 +97,7 @@ class HonchoFlushTests(HonchoFlushCase):
         users = [f"user{number}" for number in range(6)]
         for user in users:
             self.put_aside(f"I am {user}", "indeed", user=user)
-            self.model.script.add(
-                contains=ASKED,
-                times=None,
-                rounds=1,
-                answer="done",
-                tool_calls=calls(("honcho_conclude", {"conclusion": "a fact"}), ("honcho_context", {})),
-            )
+            self.wants(("honcho_conclude", {"conclusion": "a fact"}), ("honcho_context", {}))
         with configured(memory={"flush_at_once": 6}):
             self.flush()
         self.assertEqual(self.conclusions(), sorted((self.name(user),) * 2 + ("a fact",) for user in users))
@@ -121,13 +109,7 @@ class HonchoFlushTests(HonchoFlushCase):
 
     def test_while_honcho_is_away_the_agent_is_told_and_notes_down_what_it_can(self) -> None:
         self.put_aside()
-        self.model.script.add(
-            contains=ASKED,
-            times=None,
-            rounds=1,
-            answer="done",
-            tool_calls=calls(("honcho_conclude", {"conclusion": "likes tea"}), ("memory", {"text": "likes tea"})),
-        )
+        self.wants(("honcho_conclude", {"conclusion": "likes tea"}), ("memory", {"text": "likes tea"}))
         self.peer.fault("refuse")
         self.flush()
         self.assertEqual(self.states(), [("done", "saved")])

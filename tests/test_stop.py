@@ -252,8 +252,8 @@ class LookTests(BusyTestCase):
             ending.enter_context(lost)
             with again:
                 ending.close()
-                self.assertEqual(watch.count, 1)
-        self.assertEqual(watch.count, 0)
+                self.assertEqual(len(watch._watched), 1)
+        self.assertEqual(len(watch._watched), 0)
 
 
 class BeforeAndAfterTests(BusyTestCase):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MOST_RINGS = 10_000
 """Sessions, and chats, that wait to be rung for while the broker is slow; beyond it the sweep rings."""
 PAUSE_SECONDS = 0.01
-"""Between two rings, so that sessions share tasks under load. A task costs a third of what its turn does."""
+"""Between two rings, so that under load more sessions share a task."""
 
 
 async def receive(

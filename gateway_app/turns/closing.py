@@ -88,7 +88,7 @@ def _claim_of(turn: OpenTurn, outcome: Outcome) -> Claim:
 @fenced_step(claim_of=_claim_of)
 def close(turn: OpenTurn, outcome: Outcome) -> Road[Closed]:
     """Commits the turn. Raises `LaneLost` and `StopAsked`, and then nothing of it is written."""
-    reply = _carried_out(turn, outcome.effect) if outcome.effect else outcome.reply
+    reply = (yield from _carried_out(turn, outcome.effect)) if outcome.effect else outcome.reply
     posting = outbox.Posting(_draft(turn, reply, outcome), and_claim=True)
     writing = ledger.writing(turn, outcome)
     held, *rest = yield [
@@ -109,9 +109,10 @@ def close(turn: OpenTurn, outcome: Outcome) -> Road[Closed]:
     return Closed(delivery, head, following, is_for_honcho=writing.is_rung)
 
 
-def _carried_out(turn: OpenTurn, effect: Effect) -> str:
+def _carried_out(turn: OpenTurn, effect: Effect) -> Road[str]:
     """Does what a command asks for, under the lane's lock; returns the reply."""
-    lanes.hold(turn.claim)
+    (held,) = yield [lanes.holding(turn.claim)]
+    lanes.held(turn.claim, held)
     return effect(Held(claim=turn.claim, turn_id=turn.turn_id, session_pk=turn.session_pk))
 
 

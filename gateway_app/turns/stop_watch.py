@@ -32,11 +32,6 @@ class StopWatch:
         self._watched: dict[int, tuple[OpenTurn, asyncio.Timeout]] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    @property
-    def count(self) -> int:
-        """Turns that are watched."""
-        return len(self._watched)
-
     @contextlib.contextmanager
     def watching(self, turn: OpenTurn, limit: asyncio.Timeout) -> Iterator[None]:
         """Within the block the turn is stopped when it was asked to: `turn.stop` says why, and `limit` ends at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import TestCase
 
 from django.test import TransactionTestCase
 
@@ -34,6 +35,15 @@ def context(**fields: Any) -> SessionContext:
     return SessionContext(**{"honcho_session_key": known["session_key"], **known})
 
 
+def use(test: TestCase, peer: HonchoPeer, **own: Any) -> None:
+    """Has the test's process know of the server and of nothing that was done with it before, for this test."""
+    peer.reset()
+    for forget in (client.close, opening.forget_opened, managers.shut_down_all):
+        forget()
+        test.addCleanup(forget)
+    test.enterContext(configured(honcho={"base_url": peer.url, **own}))
+
+
 class HonchoCase(TransactionTestCase):
     """`self.peer` is the server, on which nothing is stored."""
 
@@ -46,12 +56,7 @@ class HonchoCase(TransactionTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.peer.reset()
-        for forget in (client.close, opening.forget_opened, managers.shut_down_all):
-            forget()
-            self.addCleanup(forget)
-        own = {"base_url": self.peer.url, "reasoning": True, "read_timeout_seconds": 10, "write_timeout_seconds": 10}
-        self.enterContext(configured(honcho=own))
+        use(self, self.peer, reasoning=True, read_timeout_seconds=10, write_timeout_seconds=10)
 
     def manager(self, **fields: Any) -> HonchoSessionManager:
         found = managers.manager_for(context(**fields))

@@ -15,7 +15,7 @@ class BreakerTests(SimpleTestCase):
         self.enterContext(mock.patch.object(breaker, "time", clock))
         self.breaker = Breaker()
 
-    def fail(self, times: int = 1) -> None:  # type: ignore[override]
+    def let_fail(self, times: int = 1) -> None:
         for _ in range(times):
             self.breaker.failed(failures=3, seconds=30)
 
@@ -23,26 +23,26 @@ class BreakerTests(SimpleTestCase):
         return self.breaker.takes(seconds=30)
 
     def test_it_opens_after_failures_in_a_row(self) -> None:
-        self.fail(2)
+        self.let_fail(2)
         self.assertTrue(self.takes())
         self.breaker.succeeded()
-        self.fail(2)
+        self.let_fail(2)
         self.assertTrue(self.takes())
-        self.fail()
+        self.let_fail()
         self.assertFalse(self.takes())
 
     def test_one_call_tries_again_when_the_time_is_over(self) -> None:
-        self.fail(3)
+        self.let_fail(3)
         self.now += 29
         self.assertFalse(self.takes())
         self.now += 1
         self.assertEqual([self.takes() for _ in range(3)], [True, False, False])
 
     def test_what_that_call_comes_to_decides(self) -> None:
-        self.fail(3)
+        self.let_fail(3)
         self.now += 30
         self.assertTrue(self.takes())
-        self.fail()
+        self.let_fail()
         self.now += 29
         self.assertFalse(self.takes())
         self.now += 1
@@ -51,7 +51,7 @@ class BreakerTests(SimpleTestCase):
         self.assertEqual([self.takes() for _ in range(3)], [True] * 3)
 
     def test_a_call_whose_outcome_is_never_told_keeps_it_shut_no_longer_than_any(self) -> None:
-        self.fail(3)
+        self.let_fail(3)
         self.now += 30
         self.assertTrue(self.takes())
         self.now += 30

@@ -77,6 +77,7 @@ class Trapped(Shareable):
     """A function for the database whose calls go on sharing transactions; each of them comes to the point."""
 
     def __init__(self, function: Shareable, *, when: str, folder: Path) -> None:
+        functools.update_wrapper(self, function)
         self._function = function
         self._is_before = when == "before"
         self._comes = functools.partial(_spring, folder)

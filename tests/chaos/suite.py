@@ -122,7 +122,7 @@ class Run:
 
     def _fleet_of(self, **options: object) -> Fleet:
         database = self._empty.copy(unique_name())
-        return Fleet(database=database, **{"listeners": 2, "is_cold": self._is_cold, **options})  # type: ignore[arg-type]
+        return Fleet(database=database, **{"listeners": 2, "is_cold": self._is_cold, **options})
 
     def _close(self) -> None:
         if self._fleet:

@@ -44,7 +44,7 @@ class CountingTests(unittest.TestCase):
             {"operation": "get_or_create_peer", "peers": "hermes"},
         ):
             with self.subTest(right=right):
-                self.assertEqual(seen(**right), "")  # type: ignore[arg-type]
+                self.assertEqual(seen(**right), "")
 
     def test_all_others_are_seen(self) -> None:
         for wrong in (
@@ -60,4 +60,4 @@ class CountingTests(unittest.TestCase):
             {"operation": "delete_conclusion", "peers": "ann"},
         ):
             with self.subTest(wrong=wrong):
-                self.assertNotEqual(seen(**wrong), "")  # type: ignore[arg-type]
+                self.assertNotEqual(seen(**wrong), "")

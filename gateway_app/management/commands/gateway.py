@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from collections.abc import Mapping
 
-from django.core.management.base import BaseCommand, CommandParser
-
-from gateway_app.management.gateway import subcommands
+from gateway_app.management.gateway import Subcommand, subcommands
+from gateway_app.management.subcommands import SubcommandsCommand
 
 
-class Command(BaseCommand):
+class Command(SubcommandsCommand):
     help = "Asks and decides about the running gateway. Each subcommand has a --help of its own."
-    requires_system_checks = []
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        found = parser.add_subparsers(dest="subcommand", metavar="subcommand", required=True)
-        for name, module in subcommands().items():
-            summary, _, _ = module.HELP.strip().partition("\n")
-            subparser = found.add_parser(
-                name, help=summary, description=module.HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-            )
-            module.add_arguments(subparser)
-
-    def handle(self, *args: Any, subcommand: str, **options: Any) -> None:
-        subcommands()[subcommand].handle(self, options)
+    def subcommands(self) -> Mapping[str, Subcommand]:
+        return subcommands()
