@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 from django.db import DatabaseError, connection, transaction
 from django.test import TransactionTestCase
 from django.utils import timezone
@@ -66,3 +69,14 @@ class StatementsTest(TransactionTestCase):
         with transaction.atomic():
             execute(inserting("two"))
         self.assertEqual(self.names(), {"two"})
+
+    if connection.vendor == "postgresql":
+
+        def test_a_connection_that_was_closed_is_let_go(self) -> None:
+            # Seen to fail with what quotes values kept in `Prepared`, which it then held for ever.
+            with transaction.atomic():
+                execute(inserting("one"))
+            server = weakref.ref(connection.connection)
+            connection.close()
+            gc.collect()
+            self.assertIsNone(server())
